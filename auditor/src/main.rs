@@ -1,0 +1,3 @@
+//! Room to be filled.
+
+fn main() {}
