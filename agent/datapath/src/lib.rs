@@ -1,1 +1,39 @@
-//! Room to be filled.
+//! The kernel seen from the agent: loads the programs, keeps their maps and links pinned, and speaks of policy tables,
+//! endpoints, events and denials instead of map names and file descriptors.
+//!
+//! Everything that outlives the agent is a pin under the configured folder of the BPF file system:
+//!
+//! ```text
+//! <bpffs>/maps/<NAME>           every map of podwitness_wire::names::MAPS
+//! <bpffs>/links/<ifindex>-from  the hook on what leaves the pod
+//! <bpffs>/links/<ifindex>-to    the hook on what enters the pod
+//! <bpffs>/pw_sweep              the program that sweeps the connection table
+//! ```
+//!
+//! [`Datapath::open`] takes over what is there: the maps keep their contents, and each link gets the new program in one
+//! step. The halves that it opens can be used by different threads: [`Control`] says what is in force and where,
+//! [`Outlet`] brings out what happened.
+
+mod control;
+mod counters;
+mod denials;
+mod detach;
+mod error;
+mod hooks;
+mod load;
+mod outlet;
+mod pins;
+mod ring;
+mod shared_state;
+mod tables;
+
+pub use control::Control;
+pub use counters::Counters;
+pub use denials::{DenialRecord, LossRecord};
+pub use detach::detach;
+pub use error::Error;
+pub use hooks::{HookFault, Interface};
+pub use load::{Datapath, Options};
+pub use outlet::{Outlet, Sweep};
+pub use ring::Position;
+pub use tables::{AddressPrefix, PolicyPrefix, Tables};

@@ -1,3 +1,56 @@
-//! Room to be filled.
+//! The kernel side of Podwitness: a classifier for each direction on the host side of a pod's veth, and the sweep of the
+//! connection table, which user space runs.
+//!
+//! The way of a packet: [`hook`] reads it and asks [`connections`] for what is remembered; a first packet goes to
+//! [`decide`]; what passes is remembered and told ([`record`]), what does not is counted ([`denials`]). [`failure`] is
+//! the one place that says what happens where a decision cannot be made.
+#![no_std]
+#![no_main]
+#![feature(asm_experimental_arch)]
 
-fn main() {}
+mod atomic;
+mod connections;
+mod count;
+mod decide;
+mod denials;
+mod failure;
+mod flow;
+mod fragments;
+mod hook;
+mod maps;
+mod record;
+mod sweep;
+
+use aya_ebpf::{macros::classifier, programs::TcContext};
+use podwitness_wire::Direction;
+
+/// The host side's ingress hook: packets that leave the pod.
+#[classifier]
+pub fn pw_from_pod(context: TcContext) -> i32 {
+    hook::run(&context, Direction::Egress)
+}
+
+/// The host side's egress hook: packets that enter the pod.
+#[classifier]
+pub fn pw_to_pod(context: TcContext) -> i32 {
+    hook::run(&context, Direction::Ingress)
+}
+
+/// Not attached: user space runs it (`BPF_PROG_TEST_RUN`) to have owed records offered again, closed and idle
+/// connections reported, and entries deleted.
+#[classifier]
+pub fn pw_sweep(_context: TcContext) -> i32 {
+    sweep::run()
+}
+
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    // The verifier refuses a program in which this can be reached.
+    loop {}
+}
+
+/// The kernel offers the helpers that these programs need to programs under the GPL alone; this source can be had under
+/// it.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

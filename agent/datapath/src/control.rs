@@ -1,0 +1,54 @@
+//! The half that says what is in force, and where.
+
+use std::{fs::File, sync::Arc};
+
+use aya::Ebpf;
+use nix::fcntl::Flock;
+
+use crate::{
+    Error, HookFault, Interface, Tables,
+    hooks::Hooks,
+    load::Grace,
+    shared_state::SharedState,
+    tables::Slots,
+};
+
+/// Puts policy in force and hooks on interfaces.
+pub struct Control {
+    pub(crate) programs: Ebpf,
+    pub(crate) slots: Slots,
+    pub(crate) hooks: Hooks,
+    pub(crate) state: Arc<SharedState>,
+    pub(crate) grace: Arc<Grace>,
+    /// Held as long as the agent lives, against a second one on the same pins.
+    pub(crate) _lock: Flock<File>,
+}
+
+impl Control {
+    /// The table generation in force; 0 before the first. It outlives the agent.
+    pub fn generation(&self) -> u64 {
+        self.state.generation()
+    }
+
+    /// Puts tables in force as the next generation, and returns its number. Every packet is decided by the tables
+    /// before or by these, never by some of each.
+    pub fn activate(&mut self, tables: &Tables) -> Result<u64, Error> {
+        let generation = self.state.generation() + 1;
+        self.slots.fill(generation, tables)?;
+        self.state.set_generation(generation);
+        // The slot of the generation before is filled next time; no program may be reading it then.
+        self.grace.wait()?;
+        Ok(generation)
+    }
+
+    /// Says what an endpoint whose pod is not known may do: everything, or nothing.
+    pub fn set_deny_unknown_endpoints(&self, deny: bool) {
+        self.state.set_deny_unknown_endpoints(deny);
+    }
+
+    /// Has hooks on these interfaces and on no other, and returns those that could not be hooked. The tables in force
+    /// should know their endpoints.
+    pub fn set_hooks(&mut self, interfaces: &[Interface]) -> Result<Vec<HookFault>, Error> {
+        self.hooks.set(&mut self.programs, interfaces)
+    }
+}

@@ -1,0 +1,76 @@
+//! What can go wrong between the agent and the kernel.
+
+use std::{io, path::PathBuf};
+
+/// Why the datapath could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The folder for pins is not on a BPF file system.
+    #[error(
+        "{} is not on a BPF file system, so that hooks and maps could not outlive the agent: mount one there \
+         (`mount -t bpf bpf <folder>`) or set `bpffs` to a folder on one",
+        path.display()
+    )]
+    NotBpffs {
+        /// The configured folder.
+        path: PathBuf,
+    },
+    /// A second agent uses the same pins.
+    #[error("another agent holds the pins under {}: stop it first, or set `bpffs` to another folder", path.display())]
+    InUse {
+        /// The configured folder.
+        path: PathBuf,
+    },
+    /// A file or folder of the pins could not be used.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Pin {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The kernel did not take the programs or the maps.
+    #[error("the kernel did not load the programs: {0}")]
+    Load(#[from] aya::EbpfError),
+    /// The kernel's verifier did not take a program, or it could not be run.
+    #[error("the kernel refused program {program}: {source}")]
+    Program {
+        /// The program's name.
+        program: &'static str,
+        /// Why.
+        source: aya::programs::ProgramError,
+    },
+    /// The object lacks a program or a map that it should have.
+    #[error("the compiled programs have no {name}: the build is broken")]
+    Missing {
+        /// Its name.
+        name: &'static str,
+    },
+    /// A map operation failed.
+    #[error("cannot {action} map {map}: {source}")]
+    Map {
+        /// What was tried.
+        action: &'static str,
+        /// On which map.
+        map: &'static str,
+        /// Why it failed.
+        source: aya::maps::MapError,
+    },
+    /// A map could not be mapped into memory.
+    #[error("cannot map {map} into memory: {source}")]
+    Memory {
+        /// Which map.
+        map: &'static str,
+        /// Why it failed.
+        source: nix::Error,
+    },
+}
+
+impl Error {
+    /// Turns aya's error about a map into ours.
+    pub(crate) fn map(action: &'static str, map: &'static str) -> impl FnOnce(aya::maps::MapError) -> Self {
+        move |source| Self::Map { action, map, source }
+    }
+}

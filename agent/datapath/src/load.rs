@@ -1,0 +1,142 @@
+//! Loads the programs over the pinned maps.
+
+use std::{
+    io,
+    os::fd::AsFd as _,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, ArrayOfMaps, HashMap, Map, MapData, PerCpuArray},
+    programs::SchedClassifier,
+};
+use podwitness_wire::{Settings, names};
+
+use crate::{
+    Control, Error, Outlet, denials::Counted, hooks::Hooks, pins::{Pins, pin_error, unpin}, ring::Ring, shared_state::SharedState,
+    tables::Slots,
+};
+
+/// What the datapath needs to know.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The folder for pins, on a BPF file system. It is made if it is not there.
+    pub bpffs: PathBuf,
+    /// How many connections are remembered.
+    pub connections: u32,
+    /// How many kinds of denied attempts are counted apart within one epoch.
+    pub denials: u32,
+    /// Bytes of the ring buffer: a power of two and a multiple of the page's size.
+    pub ring_bytes: u32,
+    /// Time-outs and intervals.
+    pub settings: Settings,
+}
+
+/// The two halves of an open datapath.
+pub struct Datapath {
+    /// What is in force, and where.
+    pub control: Control,
+    /// What happened.
+    pub outlet: Outlet,
+}
+
+impl Datapath {
+    /// Loads the programs, over the maps that are pinned or over new ones, which it pins.
+    ///
+    /// Maps that are there keep their contents and their size: a size that was changed in the configuration holds from
+    /// the next time that they are made.
+    pub fn open(options: &Options) -> Result<Self, Error> {
+        let pins = Pins::new(&options.bpffs);
+        pins.create()?;
+        let lock = pins.lock()?;
+
+        let mut loader = EbpfLoader::new();
+        loader
+            .map_max_entries(names::CONNECTIONS, options.connections)
+            .map_max_entries(names::DENIALS, options.denials)
+            .map_max_entries(names::EVENTS, options.ring_bytes);
+        for name in names::MAPS {
+            loader.map_pin_path(name, pins.map(name));
+        }
+        let mut programs = loader.load(podwitness_ebpf_object::bytes())?;
+        for name in [names::PROGRAM_FROM_POD, names::PROGRAM_TO_POD, names::PROGRAM_SWEEP] {
+            classifier(&mut programs, name)?.load().map_err(|source| Error::Program { program: name, source })?;
+        }
+
+        let mut take = |name| programs.take_map(name).ok_or(Error::Missing { name });
+        let state_map = map_data(take(names::STATE)?, names::STATE)?;
+        let state = Arc::new(SharedState::new(state_map.fd().as_fd())?);
+        let mut settings: Array<MapData, Settings> =
+            take(names::SETTINGS)?.try_into().map_err(Error::map("use", names::SETTINGS))?;
+        settings.set(0, options.settings, 0).map_err(Error::map("set", names::SETTINGS))?;
+        let grace = Arc::new(Grace::new(take(names::GRACE)?)?);
+        let slots = Slots::new(&mut take)?;
+        let events = map_data(take(names::EVENTS)?, names::EVENTS)?;
+        let info = events.info().map_err(Error::map("look at", names::EVENTS))?;
+        let ring = Ring::new(events.fd().as_fd(), info.max_entries())?;
+        let denials: HashMap<MapData, _, _> =
+            take(names::DENIALS)?.try_into().map_err(Error::map("use", names::DENIALS))?;
+        let losses: HashMap<MapData, _, _> =
+            take(names::LOSSES)?.try_into().map_err(Error::map("use", names::LOSSES))?;
+        let counters: PerCpuArray<MapData, u64> =
+            take(names::COUNTERS)?.try_into().map_err(Error::map("use", names::COUNTERS))?;
+        let sweep = share_program(&mut programs, names::PROGRAM_SWEEP, &pins.sweep())?;
+
+        let outlet = Outlet {
+            ring,
+            ring_id: info.id(),
+            sweep,
+            counted: Counted { denials, losses },
+            counters,
+            state: Arc::clone(&state),
+            grace: Arc::clone(&grace),
+        };
+        let control = Control { programs, slots, hooks: Hooks::new(pins), state, grace, _lock: lock };
+        Ok(Self { control, outlet })
+    }
+}
+
+/// Waits for programs to end.
+pub(crate) struct Grace {
+    outer: Mutex<ArrayOfMaps<MapData, Array<MapData, u32>>>,
+    inner: Array<MapData, u32>,
+}
+
+impl Grace {
+    fn new(map: Map) -> Result<Self, Error> {
+        let outer = ArrayOfMaps::try_from(map).map_err(Error::map("use", names::GRACE))?;
+        let inner = Array::create(1, 0).map_err(Error::map("make", names::GRACE))?;
+        Ok(Self { outer: Mutex::new(outer), inner })
+    }
+
+    /// Returns when every program that was running at the call has ended: the kernel waits for them when a map of maps
+    /// is updated (commit 1ae80cf31938, Linux 4.18).
+    pub(crate) fn wait(&self) -> Result<(), Error> {
+        // Nothing can panic while the lock is held, and the map would be whole if something did.
+        let mut outer = self.outer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        outer.set(0, &self.inner, 0).map_err(Error::map("update", names::GRACE))
+    }
+}
+
+fn classifier<'a>(programs: &'a mut Ebpf, name: &'static str) -> Result<&'a mut SchedClassifier, Error> {
+    let program = programs.program_mut(name).ok_or(Error::Missing { name })?;
+    program.try_into().map_err(|source| Error::Program { program: name, source })
+}
+
+/// A second handle on a loaded program, which another thread can run. aya gives one by way of a pin alone.
+fn share_program(programs: &mut Ebpf, name: &'static str, pin: &Path) -> Result<SchedClassifier, Error> {
+    unpin(pin)?;
+    classifier(programs, name)?
+        .pin(pin)
+        .map_err(|source| pin_error("pin a program at", pin)(io::Error::other(source)))?;
+    SchedClassifier::from_pin(pin).map_err(|source| Error::Program { program: name, source })
+}
+
+fn map_data(map: Map, name: &'static str) -> Result<MapData, Error> {
+    match map {
+        Map::Array(data) | Map::RingBuf(data) => Ok(data),
+        _ => Err(Error::Missing { name }),
+    }
+}

@@ -1,0 +1,104 @@
+//! Where the pins are, and who may use them.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use nix::{
+    fcntl::{Flock, FlockArg},
+    sys::statfs::{self, FsType},
+};
+
+use podwitness_wire::names;
+
+use crate::Error;
+
+/// `BPF_FS_MAGIC` of the kernel's `include/uapi/linux/magic.h`.
+const BPF_FS_MAGIC: FsType = FsType(0xcafe_4a11);
+
+/// The folders of the pins.
+#[derive(Debug)]
+pub(crate) struct Pins {
+    root: PathBuf,
+}
+
+impl Pins {
+    pub(crate) fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    pub(crate) fn maps(&self) -> PathBuf {
+        self.root.join("maps")
+    }
+
+    pub(crate) fn links(&self) -> PathBuf {
+        self.root.join("links")
+    }
+
+    pub(crate) fn sweep(&self) -> PathBuf {
+        self.root.join(names::PROGRAM_SWEEP)
+    }
+
+    pub(crate) fn map(&self, name: &str) -> PathBuf {
+        self.maps().join(name)
+    }
+
+    /// Makes the folders, having checked that pins can be there.
+    pub(crate) fn create(&self) -> Result<(), Error> {
+        let existing = self.root.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+        let file_system =
+            statfs::statfs(existing).map_err(|errno| pin_error("look at", existing)(io::Error::from(errno)))?;
+        if file_system.filesystem_type() != BPF_FS_MAGIC {
+            return Err(Error::NotBpffs { path: self.root.clone() });
+        }
+        for folder in [&self.root, &self.maps(), &self.links()] {
+            fs::create_dir_all(folder).map_err(pin_error("make", folder))?;
+        }
+        Ok(())
+    }
+
+    /// Holds the pins against a second agent for as long as the lock lives. The kernel lets go of it when the process
+    /// ends, however it ends.
+    pub(crate) fn lock(&self) -> Result<Flock<File>, Error> {
+        let folder = File::open(&self.root).map_err(pin_error("open", &self.root))?;
+        Flock::lock(folder, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+            nix::Error::EWOULDBLOCK => Error::InUse { path: self.root.clone() },
+            errno => pin_error("lock", &self.root)(io::Error::from(errno)),
+        })
+    }
+
+    /// The file names under the links' folder.
+    pub(crate) fn link_names(&self) -> Result<Vec<String>, Error> {
+        let folder = self.links();
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(pin_error("list", &folder)(error)),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(pin_error("list", &folder))?;
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+        Ok(names)
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+}
+
+/// Removes a pin; one that is gone already is no error.
+pub(crate) fn unpin(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(pin_error("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn pin_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::Pin { action, path, source }
+}

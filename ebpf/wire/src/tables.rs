@@ -1,0 +1,114 @@
+//! The compiled policy: what one table generation holds. Each generation is a set of maps of its own, so that a packet
+//! sees all of one generation or all of another.
+
+use crate::{Address, layout};
+
+/// What an address means: the value in the address table, found by the longest prefix.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct AddressEntry {
+    /// The class that policy is keyed on; peers alike for every rule share one. 0 where no specific rule names it.
+    pub class: u32,
+    /// The incarnation (this pod, with these labels), never reused within a boot; 0 where it is none of the cluster's.
+    pub identity: u32,
+    /// [`address_flags`].
+    pub flags: u32,
+}
+layout!(AddressEntry, 12, [class, identity, flags]);
+
+/// The flags of an [`AddressEntry`].
+pub mod address_flags {
+    /// An address of the node on which the hook runs: always allowed.
+    pub const LOCAL_NODE: u32 = 1;
+    /// An address of any node of the cluster.
+    pub const NODE: u32 = 1 << 1;
+    /// In the pods' range of a node, but no pod is known to have it.
+    pub const POD_RANGE: u32 = 1 << 2;
+}
+
+/// The data of a key in the policy table, matched from the left: subject, class, protocol, port.
+///
+/// Subject and class come first because they are always matched whole; the protocol stands before the port because a
+/// rule may leave out the port alone, or both, but never the protocol alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct PolicyKeyData {
+    /// The subject (policies of one direction that endpoints share), in network order.
+    pub subject: [u8; 4],
+    /// The peer's class, in network order.
+    pub class: [u8; 4],
+    /// The protocol of the IP header.
+    pub protocol: u8,
+    /// Always zero; it makes the value behind the key aligned.
+    pub zero: u8,
+    /// The destination port, in network order.
+    pub port: [u8; 2],
+}
+layout!(PolicyKeyData, 12, [subject, class, protocol, zero, port]);
+
+impl PolicyKeyData {
+    /// Leading bits of an entry that holds for every protocol.
+    pub const ANY_PROTOCOL_BITS: u32 = 64;
+    /// Leading bits of an entry that holds for every port of one protocol; each bit of the port adds one.
+    pub const ANY_PORT_BITS: u32 = 80;
+    /// All bits: what a lookup asks with.
+    pub const BITS: u32 = 96;
+
+    /// The key with its numbers in network order.
+    #[must_use]
+    #[inline(always)]
+    pub const fn new(subject: u32, class: u32, protocol: u8, port: u16) -> Self {
+        Self { subject: subject.to_be_bytes(), class: class.to_be_bytes(), protocol, zero: 0, port: port.to_be_bytes() }
+    }
+}
+
+/// What allows a class of traffic: the value in the policy table. No entry means that nothing does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct PolicyEntry {
+    /// The rule set: exactly the rules that allow it.
+    pub rule_set: u32,
+}
+layout!(PolicyEntry, 4, [rule_set]);
+
+/// What is known of an endpoint: the value in the endpoint table, whose key is the interface index.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct EndpointEntry {
+    /// The pod's incarnation, 0 while it is not known.
+    pub identity: u32,
+    /// [`endpoint_flags`].
+    pub flags: u32,
+    /// The subject of the ingress side in the policy table, where it is isolated.
+    pub ingress_subject: u32,
+    /// The rule set of the policies that isolate the ingress side.
+    pub ingress_isolating: u32,
+    /// The subject of the egress side in the policy table, where it is isolated.
+    pub egress_subject: u32,
+    /// The rule set of the policies that isolate the egress side.
+    pub egress_isolating: u32,
+}
+layout!(EndpointEntry, 24, [identity, flags, ingress_subject, ingress_isolating, egress_subject, egress_isolating]);
+
+/// The flags of an [`EndpointEntry`].
+pub mod endpoint_flags {
+    /// The pod behind the interface is known.
+    pub const KNOWN: u32 = 1;
+    /// At least one policy selects the pod for ingress.
+    pub const ISOLATED_INGRESS: u32 = 1 << 1;
+    /// At least one policy selects the pod for egress.
+    pub const ISOLATED_EGRESS: u32 = 1 << 2;
+    /// The witness mode is `audit`: what would be denied passes, and is recorded.
+    pub const AUDIT: u32 = 1 << 3;
+}
+
+/// An address from which an endpoint may send: a key in the table of own addresses (the value has no meaning).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(C)]
+pub struct OwnAddressKey {
+    /// The host side's interface index.
+    pub interface: u32,
+    /// The address.
+    pub address: Address,
+}
+layout!(OwnAddressKey, 20, [interface, address]);
