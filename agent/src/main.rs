@@ -1,3 +1,9 @@
-//! Room to be filled.
+//! `podwitness-agent`: see `--help`, and ARCHITECTURE.md for what happens inside.
 
-fn main() {}
+use clap::Parser as _;
+use podwitness_agent::cli::Cli;
+use podwitness_runtime::exit::Exit;
+
+fn main() -> Exit {
+    Exit::of(podwitness_agent::run(&Cli::parse()))
+}

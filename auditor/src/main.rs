@@ -1,3 +1,42 @@
-//! Room to be filled.
+//! `podwitness`: the command for people.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod demo;
+mod evidence;
+mod failure;
+mod sql;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Evidence of every NetworkPolicy verdict: who could talk to whom, who tried, and what the policy said at the time.
+///
+/// Exit codes: 0 for success, 1 when the answer is bad, 2 when the question was.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Demo(demo::Arguments),
+    Sql(sql::Arguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Sql(arguments) => sql::run(&arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("podwitness: {failure}");
+            failure.exit_code()
+        }
+    }
+}

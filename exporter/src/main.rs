@@ -1,3 +1,9 @@
-//! Room to be filled.
+//! `podwitness-exporter`.
 
-fn main() {}
+use clap::Parser as _;
+use podwitness_exporter::cli::Arguments;
+use podwitness_runtime::exit::Exit;
+
+fn main() -> Exit {
+    Exit::of(Arguments::parse().run().map(|()| Exit::Success))
+}

@@ -1,1 +1,10 @@
-//! Room to be filled.
+//! What both node programs need from their process: logging, metrics and health over HTTP, an orderly stop, and the
+//! contract of exit codes. Nothing here knows the configuration file, Kubernetes or the kernel.
+
+#![forbid(unsafe_code)]
+
+pub mod exit;
+pub mod http;
+pub mod logging;
+pub mod readiness;
+pub mod shutdown;

@@ -5,13 +5,7 @@ use std::{fs::File, sync::Arc};
 use aya::Ebpf;
 use nix::fcntl::Flock;
 
-use crate::{
-    Error, HookFault, Interface, Tables,
-    hooks::Hooks,
-    load::Grace,
-    shared_state::SharedState,
-    tables::Slots,
-};
+use crate::{Error, HookFault, Interface, Tables, hooks::Hooks, load::Grace, shared_state::SharedState, tables::Slots};
 
 /// Puts policy in force and hooks on interfaces.
 pub struct Control {

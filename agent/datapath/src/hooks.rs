@@ -4,7 +4,11 @@
 //! program in one step. Older kernels have clsact filters, which outlive the agent by themselves; ours are found again
 //! by their priority and handle.
 
-use std::{collections::BTreeMap, io, path::{Path, PathBuf}};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
 
 use aya::{
     Ebpf,
@@ -118,8 +122,9 @@ impl Hooks {
                 Ok(()) => {
                     self.attached.insert(interface.index, interface.clone());
                 }
-                Err(error) => faults
-                    .push(HookFault { interface: interface.clone(), cause: error_with_sources(&error) }),
+                Err(error) => {
+                    faults.push(HookFault { interface: interface.clone(), cause: error_with_sources(&error) });
+                }
             }
         }
         let is_wanted = |index: u32| wanted.iter().any(|interface| interface.index == index);
@@ -135,10 +140,8 @@ impl Hooks {
 
     fn attach(&self, programs: &mut Ebpf, interface: &Interface) -> Result<(), AttachError> {
         for hook in Hook::BOTH {
-            let program: &mut SchedClassifier = programs
-                .program_mut(hook.program())
-                .ok_or(ProgramError::NotLoaded)?
-                .try_into()?;
+            let program: &mut SchedClassifier =
+                programs.program_mut(hook.program()).ok_or(ProgramError::NotLoaded)?.try_into()?;
             if self.has_tcx {
                 attach_tcx(program, interface, hook, &self.link_pin(interface.index, hook))?;
             } else {
@@ -159,12 +162,7 @@ fn has_tcx() -> bool {
 }
 
 /// Puts the program behind the pinned link, or makes one.
-fn attach_tcx(
-    program: &mut SchedClassifier,
-    interface: &Interface,
-    hook: Hook,
-    pin: &Path,
-) -> Result<(), AttachError> {
+fn attach_tcx(program: &mut SchedClassifier, interface: &Interface, hook: Hook, pin: &Path) -> Result<(), AttachError> {
     match PinnedLink::from_pin(pin) {
         Ok(pinned) => {
             let link = SchedClassifierLink::try_from(FdLink::from(pinned))?;
@@ -199,8 +197,7 @@ fn attach_tcx(
 /// Puts the program in place of our filter, or adds it.
 fn attach_clsact(program: &mut SchedClassifier, interface: &Interface, hook: Hook) -> Result<(), AttachError> {
     let handle = TcHandle::from(FILTER_HANDLE);
-    let ours =
-        SchedClassifierLink::attached(&interface.name, hook.attach_type(), FILTER_PRIORITY, handle, None);
+    let ours = SchedClassifierLink::attached(&interface.name, hook.attach_type(), FILTER_PRIORITY, handle, None);
     let replaced = ours.map_err(AttachError::from).and_then(|link| Ok(program.attach_to_link(link)?));
     let id = if let Ok(id) = replaced {
         id

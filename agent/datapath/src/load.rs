@@ -15,7 +15,12 @@ use aya::{
 use podwitness_wire::{Settings, names};
 
 use crate::{
-    Control, Error, Outlet, denials::Counted, hooks::Hooks, pins::{Pins, pin_error, unpin}, ring::Ring, shared_state::SharedState,
+    Control, Error, Outlet,
+    denials::Counted,
+    hooks::Hooks,
+    pins::{Pins, pin_error, unpin},
+    ring::Ring,
+    shared_state::SharedState,
     tables::Slots,
 };
 
@@ -68,6 +73,10 @@ impl Datapath {
         let mut take = |name| programs.take_map(name).ok_or(Error::Missing { name });
         let state_map = map_data(take(names::STATE)?, names::STATE)?;
         let state = Arc::new(SharedState::new(state_map.fd().as_fd())?);
+        if state.epoch() == 0 {
+            // Epochs begin with 1, so that a checkpoint's 0 means that none was drained.
+            state.turn_epoch();
+        }
         let mut settings: Array<MapData, Settings> =
             take(names::SETTINGS)?.try_into().map_err(Error::map("use", names::SETTINGS))?;
         settings.set(0, options.settings, 0).map_err(Error::map("set", names::SETTINGS))?;

@@ -9,10 +9,7 @@ use aya::{
 use podwitness_wire::{Event, names};
 
 use crate::{
-    Counters, DenialRecord, Error, LossRecord, Position,
-    denials::Counted,
-    load::Grace,
-    ring::Ring,
+    Counters, DenialRecord, Error, LossRecord, Position, denials::Counted, load::Grace, ring::Ring,
     shared_state::SharedState,
 };
 
@@ -70,10 +67,8 @@ impl Outlet {
         /// The kernel wants an Ethernet header at the least; the program does not read it.
         const PACKET: [u8; 64] = [0; 64];
         let options = TestRunOptions { data_in: Some(&PACKET), ..TestRunOptions::default() };
-        let result = self
-            .sweep
-            .test_run(options)
-            .map_err(|source| Error::Program { program: names::PROGRAM_SWEEP, source })?;
+        let result =
+            self.sweep.test_run(options).map_err(|source| Error::Program { program: names::PROGRAM_SWEEP, source })?;
         Ok(if result.return_value == 0 { Sweep::Done } else { Sweep::RingFull })
     }
 

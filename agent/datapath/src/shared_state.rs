@@ -29,10 +29,9 @@ impl SharedState {
     pub(crate) fn new(map: impl AsFd) -> Result<Self, Error> {
         let length = NonZeroUsize::new(page_bytes()).expect("a page has bytes");
         // SAFETY: a new mapping at a place of the kernel's choice replaces nothing.
-        let memory = unsafe {
-            mmap(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, map, 0)
-        }
-        .map_err(|source| Error::Memory { map: names::STATE, source })?;
+        let memory =
+            unsafe { mmap(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, map, 0) }
+                .map_err(|source| Error::Memory { map: names::STATE, source })?;
         Ok(Self { memory: memory.cast(), length })
     }
 

@@ -1,12 +1,9 @@
 //! One generation of compiled policy: filled in maps of its own, then put in force at a stroke.
 
-use aya::maps::{
-    ArrayOfMaps, HashMap, LpmTrie, Map, MapData,
-    lpm_trie::Key,
-};
-use podwitness_wire::{
-    Address, AddressEntry, EndpointEntry, OwnAddressKey, PolicyEntry, PolicyKeyData, names,
-};
+use std::thread;
+
+use aya::maps::{ArrayOfMaps, HashMap, LpmTrie, Map, MapData, lpm_trie::Key};
+use podwitness_wire::{Address, AddressEntry, EndpointEntry, OwnAddressKey, PolicyEntry, PolicyKeyData, names};
 
 use crate::Error;
 
@@ -79,8 +76,8 @@ impl Slots {
                 .insert(&Key::new(prefix.bits, prefix.address), entry, 0)
                 .map_err(Error::map("fill", names::ADDRESSES))?;
         }
-        let mut endpoints = Endpoints::create(size(tables.endpoints.len()), 0)
-            .map_err(Error::map("make", names::ENDPOINTS))?;
+        let mut endpoints =
+            Endpoints::create(size(tables.endpoints.len()), 0).map_err(Error::map("make", names::ENDPOINTS))?;
         for (interface, entry) in &tables.endpoints {
             endpoints.insert(interface, entry, 0).map_err(Error::map("fill", names::ENDPOINTS))?;
         }
@@ -89,20 +86,34 @@ impl Slots {
         for key in &tables.own_addresses {
             own_addresses.insert(key, 0, 0).map_err(Error::map("fill", names::OWN_ADDRESSES))?;
         }
-        let mut policy = Policy::create(size(tables.policy.len()), NO_PREALLOCATION)
-            .map_err(Error::map("make", names::POLICY))?;
+        let mut policy =
+            Policy::create(size(tables.policy.len()), NO_PREALLOCATION).map_err(Error::map("make", names::POLICY))?;
         for (prefix, entry) in &tables.policy {
-            policy
-                .insert(&Key::new(prefix.bits, prefix.data), entry, 0)
-                .map_err(Error::map("fill", names::POLICY))?;
+            policy.insert(&Key::new(prefix.bits, prefix.data), entry, 0).map_err(Error::map("fill", names::POLICY))?;
         }
 
-        self.addresses.set(slot, &addresses, 0).map_err(Error::map("update", names::ADDRESSES))?;
-        self.endpoints.set(slot, &endpoints, 0).map_err(Error::map("update", names::ENDPOINTS))?;
-        self.own_addresses.set(slot, &own_addresses, 0).map_err(Error::map("update", names::OWN_ADDRESSES))?;
-        self.policy.set(slot, &policy, 0).map_err(Error::map("update", names::POLICY))?;
-        Ok(())
+        // Each update of a map of maps waits until the programs that are running have ended (see `Grace`), some
+        // milliseconds: waiting for all four at once takes no longer than for one.
+        let Self { addresses: addresses_of, endpoints: endpoints_of, own_addresses: own_of, policy: policy_of } = self;
+        thread::scope(|scope| {
+            let updates = [
+                scope.spawn(|| put(addresses_of, names::ADDRESSES, slot, &addresses)),
+                scope.spawn(|| put(endpoints_of, names::ENDPOINTS, slot, &endpoints)),
+                scope.spawn(|| put(own_of, names::OWN_ADDRESSES, slot, &own_addresses)),
+                scope.spawn(|| put(policy_of, names::POLICY, slot, &policy)),
+            ];
+            updates.into_iter().try_for_each(|update| update.join().expect("an update does not panic"))
+        })
     }
+}
+
+fn put<V: aya::maps::InnerMap>(
+    outer: &mut ArrayOfMaps<MapData, V>,
+    name: &'static str,
+    slot: u32,
+    inner: &V,
+) -> Result<(), Error> {
+    outer.set(slot, inner, 0).map_err(Error::map("update", name))
 }
 
 /// A map has room for one entry at the least.

@@ -1,1 +1,19 @@
-//! Room to be filled.
+//! Where the cluster's objects come from.
+//!
+//! A source follows the objects wherever they are kept, and delivers an [`Update`] with the complete cluster
+//! whenever it changed. What uses the cluster sees nothing of where it came from. The source here is a folder of
+//! manifests, [`DirectorySource`].
+//!
+//! Invariants:
+//!
+//! - An update is the whole cluster as it was at one moment, never a difference.
+//! - What cannot be read or used is named in the update's faults and nothing else suffers from it.
+//! - Objects go when their source says so (a file is deleted), and never because it failed.
+#![forbid(unsafe_code)]
+
+mod directory;
+mod update;
+
+pub use directory::{DirectorySource, Error};
+pub use podwitness_manifests::Effect;
+pub use update::{Fault, Update};

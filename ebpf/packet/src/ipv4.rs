@@ -2,7 +2,7 @@
 
 use podwitness_wire::ipv4_mapped;
 
-use crate::{Bytes, Extent, Fault, Fragment, Packet, transport};
+use crate::{Bounded, Bytes, Extent, Fault, Fragment, Packet, transport};
 
 const MINIMUM_BYTES: u32 = 20;
 const MORE_FRAGMENTS: u16 = 0x2000;
@@ -18,7 +18,8 @@ pub(crate) fn read(bytes: &impl Bytes, offset: u32, extent: Extent) -> Result<Pa
     }
     // A total length of 0 is how the kernel hands over an offloaded packet of more than 65,535 bytes ("BIG TCP",
     // commit b1a78b9b9886); its real length is the buffer's.
-    if extent == Extent::Whole && total_bytes != 0 && total_bytes < header_bytes {
+    let end = if extent == Extent::Whole && total_bytes != 0 { offset + total_bytes } else { u32::MAX };
+    if offset + header_bytes > end {
         return Err(Fault::Malformed);
     }
     let identification = u32::from(u16::from_be_bytes([header[4], header[5]]));
@@ -42,5 +43,5 @@ pub(crate) fn read(bytes: &impl Bytes, offset: u32, extent: Extent) -> Result<Pa
         icmp_type: 0,
         icmp_code: 0,
     };
-    transport::read(bytes, packet, extent)
+    transport::read(&Bounded { bytes, end }, packet, extent)
 }

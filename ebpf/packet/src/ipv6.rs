@@ -2,7 +2,7 @@
 
 use podwitness_wire::{Address, is_ipv4_mapped};
 
-use crate::{Bytes, Extent, Fault, Fragment, Packet, transport};
+use crate::{Bounded, Bytes, Extent, Fault, Fragment, Packet, transport};
 
 const HEADER_BYTES: u32 = 40;
 
@@ -32,9 +32,16 @@ pub(crate) fn read(bytes: &impl Bytes, offset: u32, extent: Extent) -> Result<Pa
     if is_ipv4_mapped(&source) || is_ipv4_mapped(&destination) {
         return Err(Fault::Malformed);
     }
+    // A payload length of 0 is that of a jumbogram (RFC 2675), which is also how the kernel hands over an offloaded packet
+    // of more than 65,535 bytes: its real length is the buffer's.
+    let payload_bytes = u32::from(u16::from_be_bytes([start[4], start[5]]));
+    let end =
+        if extent == Extent::Whole && payload_bytes != 0 { offset + HEADER_BYTES + payload_bytes } else { u32::MAX };
+    let bytes = &Bounded { bytes, end };
     let mut protocol = start[6];
     let mut transport_offset = offset + HEADER_BYTES;
     let mut fragment = Fragment::Whole;
+    let mut has_fragment_header = false;
 
     for _ in 0..MOST_EXTENSION_HEADERS {
         let length_unit = match protocol {
@@ -42,6 +49,11 @@ pub(crate) fn read(bytes: &impl Bytes, offset: u32, extent: Extent) -> Result<Pa
             // Its length counts four-byte words less two (RFC 4302 section 2.2), the others' eight-byte words less one.
             AUTHENTICATION => 4,
             FRAGMENT => {
+                // A fragment of a fragment is nothing that a host makes: which datagram would it belong to?
+                if has_fragment_header {
+                    return Err(Fault::Malformed);
+                }
+                has_fragment_header = true;
                 let header: [u8; 8] = bytes.load(transport_offset).ok_or(Fault::Malformed)?;
                 let identification = u32::from_be_bytes([header[4], header[5], header[6], header[7]]);
                 let offset_and_more = u16::from_be_bytes([header[2], header[3]]);
@@ -79,7 +91,7 @@ pub(crate) fn read(bytes: &impl Bytes, offset: u32, extent: Extent) -> Result<Pa
         icmp_type: 0,
         icmp_code: 0,
     };
-    if !matches!(fragment, Fragment::Later(_)) && is_extension(protocol) {
+    if transport_offset > end || (!matches!(fragment, Fragment::Later(_)) && is_extension(protocol)) {
         return Err(Fault::Malformed);
     }
     transport::read(bytes, packet, extent)

@@ -11,7 +11,7 @@ mod ipv4;
 mod ipv6;
 mod transport;
 
-use podwitness_wire::Address;
+use podwitness_wire::{Address, is_ipv4_mapped};
 
 /// The bytes of one frame, from its Ethernet header on.
 pub trait Bytes {
@@ -23,6 +23,19 @@ impl Bytes for &[u8] {
     fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
         let start = offset as usize;
         self.get(start..start.checked_add(N)?)?.try_into().ok()
+    }
+}
+
+/// The bytes of a packet that ends where its header says: what follows in the frame is padding, and no part of it.
+struct Bounded<'a, B> {
+    bytes: &'a B,
+    end: u32,
+}
+
+impl<B: Bytes> Bytes for Bounded<'_, B> {
+    #[inline(always)]
+    fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
+        if offset as usize + N > self.end as usize { None } else { self.bytes.load(offset) }
     }
 }
 
@@ -117,6 +130,8 @@ pub fn read_frame(bytes: &impl Bytes) -> Result<Frame, Fault> {
 
 /// Reads the packet that an ICMP or ICMPv6 error quotes (RFC 792, RFC 4443 section 3), or `None` where the message is
 /// no error or what it quotes cannot be read.
+///
+/// An error goes to the source of the packet that it quotes: one that goes elsewhere is none, whatever it quotes.
 #[inline(always)]
 pub fn read_quoted(bytes: &impl Bytes, error: &Packet) -> Option<Packet> {
     /// Length of the header before the quoted packet, in both families.
@@ -125,20 +140,23 @@ pub fn read_quoted(bytes: &impl Bytes, error: &Packet) -> Option<Packet> {
     if !matches!(error.fragment, Fragment::Whole) {
         return None;
     }
-    match (error.protocol, error.icmp_type) {
+    let quoted = match (error.protocol, error.icmp_type) {
         // Destination unreachable, source quench, redirect, time exceeded, parameter problem.
-        (podwitness_wire::ICMP, 3 | 4 | 5 | 11 | 12) => ipv4::read(bytes, offset, Extent::Quoted).ok(),
+        (podwitness_wire::ICMP, 3 | 4 | 5 | 11 | 12) => ipv4::read(bytes, offset, Extent::Quoted).ok()?,
         // Destination unreachable, packet too big, time exceeded, parameter problem.
-        (podwitness_wire::ICMPV6, 1..=4) => ipv6::read(bytes, offset, Extent::Quoted).ok(),
-        _ => None,
-    }
+        (podwitness_wire::ICMPV6, 1..=4) => ipv6::read(bytes, offset, Extent::Quoted).ok()?,
+        _ => return None,
+    };
+    if quoted.source == error.destination { Some(quoted) } else { None }
 }
 
 /// Whether an ICMPv6 message is one that a host needs in order to live on its link: neighbour discovery, which routers
 /// never forward (RFC 4861 asks for hop limit 255), and multicast listener discovery (RFC 3810 asks for hop limit 1).
+/// The same numbers in an IPv4 packet mean nothing, and are routed anywhere.
 #[inline(always)]
 pub fn is_neighbour_discovery(packet: &Packet) -> bool {
     packet.protocol == podwitness_wire::ICMPV6
+        && !is_ipv4_mapped(&packet.destination)
         && matches!(packet.fragment, Fragment::Whole)
         && match packet.icmp_type {
             133..=137 => packet.hop_limit == 255,

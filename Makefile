@@ -1,0 +1,47 @@
+# One front for people and machines: `make` lists what there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+# `kernel` uses what `setup` installs.
+.NOTPARALLEL:
+
+CACHE := $(or $(PODWITNESS_CACHE),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/podwitness)
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+# DuckDB is in the cache; a cargo that was just installed is not on the path of an older shell, nor on that of sudo.
+# One path for all: ebpf/object is built again when it changes.
+export PATH := $(CACHE)/bin:$(PATH):$(HOME)/.cargo/bin
+
+# The kernel programs are no program of the host: ebpf/object compiles them.
+EVERYTHING := --locked --workspace --exclude podwitness-ebpf
+
+.PHONY: help
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: setup kernel ## The product at work on this machine, without a cluster (root; the first build takes minutes)
+	cargo build --locked --release -p podwitness -p podwitness-agent -p podwitness-exporter
+	$(TARGET)/release/podwitness demo
+
+.PHONY: test
+test: setup kernel ## Every test, those too that need root and the kernel (root)
+	deploy/dev/test
+	cargo test $(EVERYTHING) --no-run
+	@echo 'Running the tests in network and mount namespaces of their own: nothing outside is reached or touched.'
+	unshare --net --mount --propagation private -- $(SHELL) -euo pipefail -c \
+		'ip link set lo up; exec cargo test $(EVERYTHING) --offline --no-fail-fast'
+
+.PHONY: lint
+lint: ## Formatting, clippy and shell syntax; a warning is an error
+	cargo fmt --all --check
+	cargo clippy $(EVERYTHING) --all-targets -- -D warnings
+	for script in .ci/run deploy/dev/lib.sh deploy/dev/setup deploy/dev/test; do bash -n "$$script"; done
+
+.PHONY: setup
+setup: ## What the build, the tests and the demo need and this machine lacks (root)
+	@deploy/dev/setup
+
+.PHONY: kernel
+kernel: ## Whether this machine's kernel can run the tests and the demo (root)
+	@deploy/dev/setup --check-kernel

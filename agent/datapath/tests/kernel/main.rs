@@ -1,0 +1,17 @@
+//! The programs and the datapath on this machine's kernel: packets go through `BPF_PROG_TEST_RUN`, in a network
+//! namespace and on a BPF file system that each test has for itself.
+
+mod connections;
+mod denials;
+mod fixture;
+mod fragments;
+mod frames;
+mod hostile;
+mod isolation;
+mod known_holes;
+mod pins;
+mod policy;
+mod related;
+mod ring;
+mod verifier;
+mod world;

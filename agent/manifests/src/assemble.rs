@@ -1,0 +1,42 @@
+//! From documents to a cluster.
+
+use std::collections::BTreeMap;
+
+use podwitness_policy::Cluster;
+
+use crate::fault::{Effect, Fault, Mistake, Place, Problem};
+use crate::object::{Document, Object, ObjectKey};
+
+/// Puts objects together to a cluster. Where two are the same object (kind, namespace and name), the first one stands, and
+/// the other is a fault. Kinds that the policy model has no part for are left out without one.
+pub fn assemble(documents: impl IntoIterator<Item = Document>) -> (Cluster, Vec<Fault>) {
+    let mut cluster = Cluster::default();
+    let mut places: BTreeMap<ObjectKey, Place> = BTreeMap::new();
+    let mut faults = Vec::new();
+    for Document { place, object } in documents {
+        let key = object.key();
+        if let Some(first) = places.get(&key) {
+            let mistake = Mistake::Duplicate(first.clone());
+            let problem = Problem { path: String::new(), mistake, effect: Effect::LeftOut };
+            faults.push(Fault { place, object: Some(key), problem });
+            continue;
+        }
+        places.insert(key, place);
+        match object {
+            Object::Namespace(namespace) => {
+                cluster.namespaces.insert(namespace.name.clone(), namespace);
+            }
+            Object::Pod(pod) => {
+                cluster.pods.insert(pod.name.clone(), pod);
+            }
+            Object::NetworkPolicy(policy) => {
+                cluster.policies.insert(policy.name.clone(), policy);
+            }
+            Object::Node(node) => {
+                cluster.nodes.insert(node.name.clone(), node);
+            }
+            Object::Service(_) | Object::EndpointSlice(_) | Object::AuditTrail(_) => {}
+        }
+    }
+    (cluster, faults)
+}

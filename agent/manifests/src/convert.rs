@@ -1,0 +1,68 @@
+//! From the API's types to the policy model: the one place where it is decided what an object means that the API server
+//! would refuse.
+
+mod node;
+mod pod;
+mod policy;
+mod selector;
+
+use podwitness_policy::{Labels, Namespace, ObjectName};
+
+use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::fault::{Effect, Mistake, Problem};
+
+pub use node::node;
+pub use pod::pod;
+pub use policy::network_policy;
+pub(crate) use policy::{close, closed};
+
+/// An object of the model, and what was wrong with that from which it was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Converted<T> {
+    /// The object, to be used in any case.
+    pub object: T,
+    /// What is wrong, each with what follows from it; empty where all is well.
+    pub problems: Vec<Problem>,
+}
+
+/// The label with its own name that the API server sets on every namespace.
+const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
+
+/// Converts a Namespace. One that was not read from an API server gets the label `kubernetes.io/metadata.name` as there.
+///
+/// The error is that it has no name.
+pub fn namespace(object: &core::Namespace) -> Result<Converted<Namespace>, Problem> {
+    let name = name(&object.metadata)?;
+    let mut labels = labels(&object.metadata);
+    labels.insert(NAMESPACE_NAME_LABEL.to_owned(), name.clone());
+    Ok(Converted { object: Namespace { name, labels, uid: uid(&object.metadata) }, problems: Vec::new() })
+}
+
+fn name(metadata: &ObjectMeta) -> Result<String, Problem> {
+    metadata.name.clone().filter(|name| !name.is_empty()).ok_or_else(|| Problem {
+        path: "metadata.name".to_owned(),
+        mistake: Mistake::Missing,
+        effect: Effect::LeftOut,
+    })
+}
+
+/// The name of a namespaced object; one that was written without a namespace goes to `default`, as with `kubectl`.
+fn object_name(metadata: &ObjectMeta) -> Result<ObjectName, Problem> {
+    let namespace = metadata.namespace.as_deref().filter(|namespace| !namespace.is_empty()).unwrap_or("default");
+    Ok(ObjectName::new(namespace, name(metadata)?))
+}
+
+fn labels(metadata: &ObjectMeta) -> Labels {
+    metadata.labels.clone().unwrap_or_default()
+}
+
+fn uid(metadata: &ObjectMeta) -> String {
+    metadata.uid.clone().unwrap_or_default()
+}
+
+/// The fault of a part that is left out.
+fn left_out(path: String, mistake: Mistake) -> Problem {
+    Problem { path, mistake, effect: Effect::PartLeftOut }
+}

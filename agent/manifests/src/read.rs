@@ -1,0 +1,117 @@
+//! From text to objects.
+
+mod split;
+mod unknown_fields;
+
+use k8s_openapi::api::networking::v1 as networking;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::convert::{self, Converted};
+use crate::fault::{Effect, Fault, Mistake, Place, Problem};
+use crate::object::{Document, Documents, Object, ObjectKey};
+
+use unknown_fields::close_around_unknown_fields;
+
+/// Reads all objects of a text, YAML or JSON, of one document or several, and of `List`s of any kind. `origin` names the
+/// text in places and faults.
+///
+/// A document or item that cannot be used costs no other.
+pub fn read_documents(text: &str, origin: &str) -> Documents {
+    let mut documents = Documents::default();
+    for (number, parsed) in (1..).zip(split::values(text)) {
+        let place = Place { origin: origin.to_owned(), document: number, item: None };
+        match parsed {
+            Ok(value) => read_value(value, None, place, &mut documents),
+            Err(error) => {
+                let problem = Problem { path: String::new(), mistake: Mistake::Syntax(error), effect: Effect::LeftOut };
+                documents.faults.push(Fault { place, object: None, problem });
+            }
+        }
+    }
+    documents
+}
+
+/// Reads one object. `implied` is the `apiVersion` and `kind` of the items of a typed list, which the API leaves out of them.
+fn read_value(value: Value, implied: Option<(&str, &str)>, place: Place, documents: &mut Documents) {
+    let field = |name: &str| value[name].as_str().map(str::to_owned);
+    let api_version = field("apiVersion").or_else(|| implied.map(|(api_version, _)| api_version.to_owned()));
+    let kind = field("kind").or_else(|| implied.map(|(_, kind)| kind.to_owned()));
+    let (Some(api_version), Some(kind)) = (api_version, kind) else {
+        let problem = Problem { path: String::new(), mistake: Mistake::NotAnObject, effect: Effect::LeftOut };
+        documents.faults.push(Fault { place, object: None, problem });
+        return;
+    };
+
+    if let (Some(kind_of_items), Some(Value::Array(items))) = (kind.strip_suffix("List"), value.get("items")) {
+        let implied = (!kind_of_items.is_empty()).then_some((api_version.as_str(), kind_of_items));
+        for (index, item) in items.iter().enumerate() {
+            read_value(item.clone(), implied, Place { item: Some(index), ..place.clone() }, documents);
+        }
+        return;
+    }
+
+    let key = ObjectKey::of_value(&kind, &value);
+    let (object, problems) = object(&api_version, &kind, value);
+    documents.faults.extend(problems.into_iter().map(|problem| Fault {
+        place: place.clone(),
+        object: Some(object.as_ref().map_or_else(|| key.clone(), Object::key)),
+        problem,
+    }));
+    documents.objects.extend(object.map(|object| Document { place, object }));
+}
+
+fn object(api_version: &str, kind: &str, value: Value) -> (Option<Object>, Vec<Problem>) {
+    match (api_version, kind) {
+        ("v1", "Namespace") => typed(&value, convert::namespace, Object::Namespace),
+        ("v1", "Pod") => typed(&value, convert::pod, Object::Pod),
+        ("v1", "Node") => typed(&value, convert::node, Object::Node),
+        ("networking.k8s.io/v1", "NetworkPolicy") => network_policy(&value),
+        ("v1", "Service") => (Some(Object::Service(value)), Vec::new()),
+        ("discovery.k8s.io/v1", "EndpointSlice") => (Some(Object::EndpointSlice(value)), Vec::new()),
+        ("podwitness.io/v1alpha1", "AuditTrail") => (Some(Object::AuditTrail(value)), Vec::new()),
+        _ => {
+            let mistake = Mistake::UnknownKind { api_version: api_version.to_owned(), kind: kind.to_owned() };
+            (None, vec![Problem { path: String::new(), mistake, effect: Effect::Ignored }])
+        }
+    }
+}
+
+fn typed<K: DeserializeOwned, T>(
+    value: &Value,
+    convert: impl Fn(&K) -> Result<Converted<T>, Problem>,
+    wrap: impl Fn(T) -> Object,
+) -> (Option<Object>, Vec<Problem>) {
+    let converted = K::deserialize(value).map_err(|error| Problem {
+        path: String::new(),
+        mistake: Mistake::Type(error.to_string()),
+        effect: Effect::LeftOut,
+    });
+    match converted.and_then(|object| convert(&object)) {
+        Ok(Converted { object, problems }) => (Some(wrap(object)), problems),
+        Err(problem) => (None, vec![problem]),
+    }
+}
+
+/// A policy that has a name is never left out: what is wrong with it closes it.
+fn network_policy(value: &Value) -> (Option<Object>, Vec<Problem>) {
+    let given = match networking::NetworkPolicy::deserialize(value) {
+        Ok(given) => given,
+        Err(error) => {
+            let closed = convert::closed(value);
+            let effect = if closed.is_some() { Effect::NamespaceClosed } else { Effect::LeftOut };
+            let problem = Problem { path: String::new(), mistake: Mistake::Type(error.to_string()), effect };
+            return (closed.map(Object::NetworkPolicy), vec![problem]);
+        }
+    };
+    match convert::network_policy(&given) {
+        Ok(Converted { object: mut policy, mut problems }) => {
+            let understood = serde_json::to_value(&given.spec).expect("the API's types have only text as keys");
+            problems.extend(close_around_unknown_fields(&value["spec"], &understood, &mut policy));
+            (Some(Object::NetworkPolicy(policy)), problems)
+        }
+        Err(problem) => (None, vec![problem]),
+    }
+}

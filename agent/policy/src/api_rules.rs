@@ -1,0 +1,9 @@
+//! The rules of the `NetworkPolicy` API, one test each by name. Every answer is asked of the evaluator and of the compiled
+//! tables both.
+
+mod endpoints;
+mod peers;
+mod ports;
+mod selection;
+mod selectors;
+mod world;

@@ -1,0 +1,218 @@
+//! Who has which address, and which peers the rules of this node can tell apart.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use podwitness_wire::Direction;
+
+use super::Input;
+use super::subjects::LocalRule;
+use crate::model::{Cluster, IpBlock, LabelSelector, NamedPort, Peer, Peers, Pod};
+use crate::tables::{Address, IdentityRef};
+
+/// All that the rules of this node can see of a peer. The default is a peer of class 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Profile<'a> {
+    /// The rules that match it, those for everybody left out.
+    pub(super) rules: BTreeSet<usize>,
+    /// Its named ports that an egress rule which matches it, or is for everybody, refers to.
+    pub(super) named_ports: BTreeSet<&'a NamedPort>,
+}
+
+/// The peers of a node's endpoints.
+pub(super) struct Classes<'a> {
+    pub(super) addresses: BTreeMap<IpNet, Address>,
+    /// The profile of each class from 1 on.
+    pub(super) profiles: Vec<Profile<'a>>,
+}
+
+impl<'a> Classes<'a> {
+    pub(super) fn of(input: &Input<'a>, rules: &[LocalRule<'a>]) -> Self {
+        let owners = owners(input.cluster);
+        let mut pod_rules = PodRules::new(input.cluster, rules);
+        let blocks = blocks(rules);
+
+        let mut numbers = BTreeMap::from([(Profile::default(), 0)]);
+        let mut profiles = Vec::new();
+        let addresses = identities(input, &owners, &blocks)
+            .into_iter()
+            .map(|(net, identity)| {
+                let owner = owner_of(net, &owners);
+                let profile = profile(rules, net, owner, &mut pod_rules, &blocks);
+                let next = u32::try_from(profiles.len() + 1).expect("there are fewer classes than addresses");
+                let class = *numbers.entry(profile).or_insert_with_key(|profile| {
+                    profiles.push(profile.clone());
+                    next
+                });
+                (net, Address { class, identity })
+            })
+            .collect();
+        Self { addresses, profiles }
+    }
+}
+
+fn profile<'a>(
+    rules: &[LocalRule<'a>],
+    net: IpNet,
+    owner: Option<&'a Pod>,
+    pod_rules: &mut PodRules<'a>,
+    blocks: &BTreeMap<&IpBlock, BTreeSet<usize>>,
+) -> Profile<'a> {
+    let mut matching: BTreeSet<usize> =
+        blocks.iter().filter(|(block, _)| block.covers(net)).flat_map(|(_, rules)| rules).copied().collect();
+    let Some(pod) = owner else {
+        return Profile { rules: matching, named_ports: BTreeSet::new() };
+    };
+    matching.extend(pod_rules.matching(pod));
+    let named_ports = pod
+        .ports
+        .iter()
+        .filter(|port| {
+            (0..).zip(rules).any(|(index, rule)| {
+                rule.direction == Direction::Egress
+                    && (rule.is_for_everybody() || matching.contains(&index))
+                    && rule.names(port)
+            })
+        })
+        .collect();
+    Profile { rules: matching, named_ports }
+}
+
+/// The pod that has each address of the pod network, and `None` for an address that more than one claims. The
+/// same as [`Cluster::pod_at`], for all addresses at once.
+fn owners(cluster: &Cluster) -> BTreeMap<IpAddr, Option<&Pod>> {
+    let mut owners = BTreeMap::new();
+    for pod in cluster.pods.values().filter(|pod| pod.is_on_pod_network()) {
+        for address in &pod.addresses {
+            owners
+                .entry(*address)
+                .and_modify(|owner: &mut Option<&Pod>| *owner = owner.filter(|owner| owner.name == pod.name))
+                .or_insert(Some(pod));
+        }
+    }
+    owners
+}
+
+fn owner_of<'a>(net: IpNet, owners: &BTreeMap<IpAddr, Option<&'a Pod>>) -> Option<&'a Pod> {
+    if net.prefix_len() == net.max_prefix_len() { owners.get(&net.addr()).copied().flatten() } else { None }
+}
+
+/// Each prefix that the kernel must know, with who it belongs to.
+fn identities(
+    input: &Input<'_>,
+    owners: &BTreeMap<IpAddr, Option<&Pod>>,
+    blocks: &BTreeMap<&IpBlock, BTreeSet<usize>>,
+) -> BTreeMap<IpNet, IdentityRef> {
+    let mut identities: BTreeMap<IpNet, IdentityRef> = BTreeMap::new();
+    // Each may replace those before: a host's address says more than a range, a pod's more than a node's.
+    for node in input.cluster.nodes.values() {
+        identities.extend(node.pod_cidrs.iter().map(|cidr| (cidr.trunc(), IdentityRef::PodRange)));
+    }
+    for node in input.cluster.nodes.values() {
+        for address in &node.addresses {
+            identities.insert(IpNet::from(*address), IdentityRef::Node(node.name.clone()));
+        }
+    }
+    for (address, owner) in owners {
+        let identity = owner.map_or(IdentityRef::PodRange, |pod| IdentityRef::Pod(pod.name.clone()));
+        identities.insert(IpNet::from(*address), identity);
+    }
+    for address in input.node_addresses {
+        identities.insert(IpNet::from(*address), IdentityRef::LocalNode);
+    }
+
+    // A block's own prefixes say nothing about who is there: they take over what the prefix around them says.
+    let nets: BTreeSet<IpNet> =
+        blocks.keys().flat_map(|block| block.except().iter().copied().chain([block.cidr()])).collect();
+    let inherited: Vec<(IpNet, IdentityRef)> = nets
+        .into_iter()
+        .filter(|net| !identities.contains_key(net))
+        .map(|net| {
+            let around = std::iter::successors(net.supernet(), IpNet::supernet).find_map(|net| identities.get(&net));
+            (net, around.cloned().unwrap_or(IdentityRef::External))
+        })
+        .collect();
+    identities.extend(inherited);
+    identities
+}
+
+/// The `ipBlock`s of the rules, each with the rules that have it.
+fn blocks<'a>(rules: &[LocalRule<'a>]) -> BTreeMap<&'a IpBlock, BTreeSet<usize>> {
+    let mut blocks: BTreeMap<&IpBlock, BTreeSet<usize>> = BTreeMap::new();
+    for (rule, peer) in peers(rules) {
+        if let Peer::Block(block) = peer {
+            blocks.entry(block).or_default().insert(rule);
+        }
+    }
+    blocks
+}
+
+/// Every peer that a rule lists, with the rule.
+fn peers<'a>(rules: &[LocalRule<'a>]) -> impl Iterator<Item = (usize, &'a Peer)> {
+    let listed = |peers: &'a Peers| match peers {
+        Peers::Everybody => [].iter(),
+        Peers::Listed(peers) => peers.iter(),
+    };
+    rules.iter().enumerate().flat_map(move |(index, rule)| listed(rule.peers).map(move |peer| (index, peer)))
+}
+
+/// The pods that one selector of a peer is about.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Scope<'a> {
+    Namespace(&'a str),
+    Namespaces(&'a LabelSelector),
+}
+
+/// All that a selector of the rules can see of a pod: its namespace, and its labels of the keys that one asks for.
+type Alike<'a> = (&'a str, Vec<(&'a str, &'a str)>);
+
+/// Which rules select which pods. Pods alike in namespace and in the labels that a selector asks for are looked at once.
+struct PodRules<'a> {
+    cluster: &'a Cluster,
+    peers: BTreeMap<(Scope<'a>, &'a LabelSelector), BTreeSet<usize>>,
+    keys: BTreeSet<&'a str>,
+    known: BTreeMap<Alike<'a>, BTreeSet<usize>>,
+}
+
+impl<'a> PodRules<'a> {
+    fn new(cluster: &'a Cluster, rules: &[LocalRule<'a>]) -> Self {
+        let mut selecting: BTreeMap<(Scope<'a>, &'a LabelSelector), BTreeSet<usize>> = BTreeMap::new();
+        for (rule, peer) in peers(rules) {
+            if let Peer::Pods { namespaces, pods } = peer {
+                let own = &rules[rule].policy.name.namespace;
+                let scope = namespaces.as_ref().map_or(Scope::Namespace(own), Scope::Namespaces);
+                selecting.entry((scope, pods)).or_default().insert(rule);
+            }
+        }
+        let keys = selecting
+            .keys()
+            .flat_map(|(_, pods)| &pods.requirements)
+            .map(|requirement| requirement.key.as_str())
+            .collect();
+        Self { cluster, peers: selecting, keys, known: BTreeMap::new() }
+    }
+
+    /// The rules that a selector of theirs makes match this pod, which must be on the pod network.
+    fn matching(&mut self, pod: &'a Pod) -> &BTreeSet<usize> {
+        let labels = pod.labels.iter().filter(|(key, _)| self.keys.contains(key.as_str()));
+        let alike = (pod.name.namespace.as_str(), labels.map(|(key, value)| (key.as_str(), value.as_str())).collect());
+        let namespace = self.cluster.namespaces.get(&pod.name.namespace);
+        self.known.entry(alike).or_insert_with(|| {
+            self.peers
+                .iter()
+                .filter(|((scope, pods), _)| {
+                    let in_scope = match scope {
+                        Scope::Namespace(name) => pod.name.namespace == *name,
+                        Scope::Namespaces(selector) => {
+                            namespace.is_some_and(|namespace| selector.matches(&namespace.labels))
+                        }
+                    };
+                    in_scope && pods.matches(&pod.labels)
+                })
+                .flat_map(|(_, rules)| rules)
+                .copied()
+                .collect()
+        })
+    }
+}

@@ -1,0 +1,9 @@
+//! The objects of a cluster that a policy decision depends on, already validated.
+
+mod objects;
+mod policy;
+mod selector;
+
+pub use objects::{Cluster, Labels, NamedPort, Namespace, Node, ObjectName, Phase, Pod};
+pub use policy::{IpBlock, NetworkPolicy, Peer, Peers, PortMatch, PortRange, Ports, Protocol, Rule};
+pub use selector::{LabelSelector, Operator, Requirement};

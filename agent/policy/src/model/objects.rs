@@ -1,0 +1,155 @@
+//! Namespaces, pods and nodes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::num::NonZeroU16;
+
+use ipnet::IpNet;
+
+use super::{NetworkPolicy, Protocol};
+
+/// The labels of an object.
+pub type Labels = BTreeMap<String, String>;
+
+/// The name of a namespaced object; shown as `namespace/name`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectName {
+    /// The namespace that the object is in.
+    pub namespace: String,
+    /// The object's name within its namespace and kind.
+    pub name: String,
+}
+
+impl ObjectName {
+    /// The name of the object `name` in `namespace`.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Everything about a cluster that a policy decision or the identity of an address depends on.
+///
+/// Each object stands under its own name: a key that differs from the object's `name` field is the caller's mistake.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cluster {
+    /// The namespaces by name. A pod's namespace that is missing here has no labels that could be known, so that no
+    /// namespace selector matches it, not even an empty one.
+    pub namespaces: BTreeMap<String, Namespace>,
+    /// The pods of all nodes, those that have ended too.
+    pub pods: BTreeMap<ObjectName, Pod>,
+    /// The policies of all namespaces.
+    pub policies: BTreeMap<ObjectName, NetworkPolicy>,
+    /// The nodes by name.
+    pub nodes: BTreeMap<String, Node>,
+}
+
+impl Cluster {
+    /// The pod that a packet's address stands for, if exactly one pod on the pod network claims it.
+    ///
+    /// While an address moves from one pod to another, both objects may claim it for a moment. Which of them a packet
+    /// comes from cannot be known then, so it is taken to be neither: no selector matches it.
+    pub fn pod_at(&self, address: IpAddr) -> Option<&Pod> {
+        let mut claimants =
+            self.pods.values().filter(|pod| pod.is_on_pod_network() && pod.addresses.contains(&address));
+        let pod = claimants.next()?;
+        claimants.next().is_none().then_some(pod)
+    }
+}
+
+/// A Namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespace {
+    /// Its name.
+    pub name: String,
+    /// Its labels, `kubernetes.io/metadata.name` among them, which the API server sets on every namespace.
+    pub labels: Labels,
+    /// Its uid; empty where the source has none.
+    pub uid: String,
+}
+
+/// A Pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// Its namespace and name.
+    pub name: ObjectName,
+    /// Its uid; empty where the source has none.
+    pub uid: String,
+    /// Its labels.
+    pub labels: Labels,
+    /// `status.podIPs`: none until the pod's network is set up, one a family after that. For a pod on the host's network
+    /// these are the node's.
+    pub addresses: Vec<IpAddr>,
+    /// `spec.nodeName`, once it is scheduled.
+    pub node: Option<String>,
+    /// Whether the pod uses the network of its node. Such a pod is selected by nothing: it is a peer by its node's address.
+    pub host_network: bool,
+    /// `status.phase`.
+    pub phase: Phase,
+    /// The ports of its containers that have a name.
+    pub ports: Vec<NamedPort>,
+    /// `spec.serviceAccountName`; empty where the source has none.
+    pub service_account: String,
+    /// The kind of what made the pod, for example `Deployment`; `None` for a pod that nothing made.
+    pub workload_kind: Option<String>,
+    /// The name of what made the pod.
+    pub workload: Option<String>,
+}
+
+impl Pod {
+    /// Whether the pod has an address of its own now: policies select it, and selectors of peers match it. Pods on the
+    /// host's network do not, and neither do pods that have ended, whose addresses may be another's already.
+    pub fn is_on_pod_network(&self) -> bool {
+        !self.host_network && !self.phase.is_terminated()
+    }
+}
+
+/// The phase of a pod's life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// Accepted, but not all containers run yet.
+    Pending,
+    /// At least one container runs, starts or restarts.
+    Running,
+    /// All containers ended well, and will not be restarted.
+    Succeeded,
+    /// All containers ended, at least one of them badly.
+    Failed,
+    /// The state could not be obtained, or none was given.
+    Unknown,
+}
+
+impl Phase {
+    /// Whether the pod has ended for good.
+    pub fn is_terminated(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed)
+    }
+}
+
+/// A container's port that has a name, to which a policy may refer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NamedPort {
+    /// The name.
+    pub name: String,
+    /// The protocol; `TCP` where the container says none.
+    pub protocol: Protocol,
+    /// The number on the pod's own address.
+    pub port: NonZeroU16,
+}
+
+/// A Node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// The addresses in `status.addresses` (host names left out).
+    pub addresses: Vec<IpAddr>,
+    /// `spec.podCIDRs`: the ranges that its pods get addresses from; empty where the CNI does not use them.
+    pub pod_cidrs: Vec<IpNet>,
+}

@@ -1,0 +1,178 @@
+//! What the compiler gives: the kernel's tables, with names where the kernel has numbers.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use podwitness_wire::Direction;
+
+use crate::evaluate::Evaluation;
+use crate::model::ObjectName;
+use crate::rule_set::RuleSet;
+
+/// The compiled policy of one node.
+///
+/// It is a value: two compilations of the same input are equal, and the numbers of classes and subjects mean
+/// something only within one of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tables {
+    /// Who has an address, by longest prefix. An address without an entry is of class 0 and outside the cluster.
+    pub addresses: BTreeMap<IpNet, Address>,
+    /// The endpoints by the index of their host-side interface.
+    pub endpoints: BTreeMap<u32, EndpointTable>,
+    /// What is allowed, by longest prefix, sorted by subject, class, protocol, port and number of bits; no two have the same.
+    pub ports: Vec<PortEntry>,
+}
+
+/// What is known of an address or a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// The peer class, on which policy is keyed: addresses that every rule in question treats alike share it. 0 is
+    /// the class of a peer that only rules for everybody match.
+    pub class: u32,
+    /// Who it is.
+    pub identity: IdentityRef,
+}
+
+/// Who an address belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum IdentityRef {
+    /// A pod.
+    Pod(ObjectName),
+    /// Another node of the cluster.
+    Node(String),
+    /// The node that the tables are for, on any of its addresses.
+    LocalNode,
+    /// The range of a node's pods, where no pod is known, or an address that more than one pod claims.
+    PodRange,
+    /// Nothing in the cluster.
+    External,
+}
+
+/// One endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointTable {
+    /// The pod behind the interface; `None` if it is not known, and then the sides are [`Side::Open`] and decide nothing.
+    pub pod: Option<ObjectName>,
+    /// Its own addresses, sorted: those that were read from the interface and those in the pod's status. It may send from no others.
+    pub addresses: Vec<IpAddr>,
+    /// How connections into it are decided.
+    pub ingress: Side,
+    /// How connections out of it are decided.
+    pub egress: Side,
+}
+
+impl EndpointTable {
+    /// The side that decides connections of this direction.
+    pub fn side(&self, direction: Direction) -> &Side {
+        match direction {
+            Direction::Ingress => &self.ingress,
+            Direction::Egress => &self.egress,
+        }
+    }
+}
+
+/// How one direction of an endpoint is decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// No policy isolates it: everything is allowed.
+    Open,
+    /// Only what has a [`PortEntry`] is allowed.
+    Isolated {
+        /// The number, from 1, under which its entries stand. Endpoints that the same policies treat alike share it; no number
+        /// stands for an ingress side and an egress side both.
+        subject: u32,
+        /// The policies that isolate it, to which a denial is attributed.
+        isolating: RuleSet,
+    },
+}
+
+/// One entry of the trie keyed by subject, class, protocol and port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortEntry {
+    /// The subject.
+    pub subject: u32,
+    /// The peer's class.
+    pub class: u32,
+    /// The number of the protocol in the IP header, or `None` for every protocol at all, ICMP and the like too.
+    pub protocol: Option<u8>,
+    /// The destination port, bits beyond `port_bits` zero; 0 where `protocol` is `None`.
+    pub port: u16,
+    /// How many leading bits of `port` matter, 0 to 16.
+    pub port_bits: u8,
+    /// All the rules that allow this, never empty: also those that allow more than this.
+    pub rule_set: RuleSet,
+}
+
+impl PortEntry {
+    /// What the entries are sorted by.
+    pub(crate) fn key(&self) -> (u32, u32, Option<u8>, u16, u8) {
+        (self.subject, self.class, self.protocol, self.port, self.port_bits)
+    }
+}
+
+/// What the kernel says about a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// The interface is not in the tables or its pod is not known: `unknownEndpoints` decides.
+    UnknownEndpoint,
+    /// As the policies say.
+    Evaluated(Evaluation),
+}
+
+impl Tables {
+    /// Decides one connection by the kernel's steps: the endpoint, the peer's address, the side, the entries of the peer's class,
+    /// and then those for everybody.
+    ///
+    /// `port` is the connection's destination port; a packet without ports looks up port 0, which no rule about numbered
+    /// ports allows.
+    pub fn decide(
+        &self,
+        interface: u32,
+        direction: Direction,
+        peer: IpAddr,
+        protocol: u8,
+        port: Option<u16>,
+    ) -> Decision {
+        let Some(endpoint) = self.endpoints.get(&interface).filter(|endpoint| endpoint.pod.is_some()) else {
+            return Decision::UnknownEndpoint;
+        };
+        let address = self.address(peer);
+        if address.is_some_and(|address| address.identity == IdentityRef::LocalNode) {
+            return Decision::Evaluated(Evaluation::Node);
+        }
+        Decision::Evaluated(match endpoint.side(direction) {
+            Side::Open => Evaluation::NotIsolated,
+            Side::Isolated { subject, isolating } => {
+                let class = address.map_or(0, |address| address.class);
+                let entry = self
+                    .entry(*subject, class, protocol, port.unwrap_or(0))
+                    .or_else(|| (class != 0).then(|| self.entry(*subject, 0, protocol, port.unwrap_or(0))).flatten());
+                match entry {
+                    Some(entry) => Evaluation::Allowed(entry.rule_set.clone()),
+                    None => Evaluation::Denied(isolating.clone()),
+                }
+            }
+        })
+    }
+
+    /// What the longest prefix that holds the address says of it.
+    pub fn address(&self, address: IpAddr) -> Option<&Address> {
+        let longest = IpNet::from(address);
+        std::iter::successors(Some(longest), IpNet::supernet).find_map(|net| self.addresses.get(&net.trunc()))
+    }
+
+    /// The longest prefix of the trie that holds the key.
+    fn entry(&self, subject: u32, class: u32, protocol: u8, port: u16) -> Option<&PortEntry> {
+        let of_protocol = (0..=16).rev().map(|bits| (subject, class, Some(protocol), leading_bits(port, bits), bits));
+        of_protocol.chain([(subject, class, None, 0, 0)]).find_map(|key| {
+            let index = self.ports.binary_search_by_key(&key, PortEntry::key).ok()?;
+            self.ports.get(index)
+        })
+    }
+}
+
+/// The port with all but its leading `bits` bits (0 to 16) zero.
+fn leading_bits(port: u16, bits: u8) -> u16 {
+    port & u16::MAX.checked_shl(16 - u32::from(bits)).unwrap_or(0)
+}

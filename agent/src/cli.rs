@@ -1,0 +1,22 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// The Podwitness node agent: enforces NetworkPolicy with eBPF on every pod of this node, and writes one record of
+/// every verdict to the spool, from which podwitness-exporter takes it to object storage.
+///
+/// SIGTERM stops it in good order: what it has read is in the spool, and enforcement stays in place until an agent is
+/// back. Needs root, or the capabilities `BPF`, `NET_ADMIN`, `PERFMON` and `SYS_ADMIN`.
+#[derive(Debug, Parser)]
+#[command(name = "podwitness-agent", version)]
+pub struct Cli {
+    /// The configuration file, which the exporter reads too
+    #[arg(long, value_name = "FILE", default_value = "/etc/podwitness/podwitness.yaml")]
+    pub config: PathBuf,
+
+    /// Remove every hook, map and pin of this node instead of running: nothing is enforced or recorded from then on
+    #[arg(long)]
+    pub detach: bool,
+}

@@ -1,0 +1,230 @@
+//! Keeps the kernel in agreement with the cluster and with what is on the node.
+//!
+//! One thread owns it. Each change makes everything anew from the complete present, compares it with what is in force,
+//! and puts a difference in force as one generation; hooks follow, so that no interface is hooked before the tables
+//! know it.
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::{Duration, Instant},
+};
+
+use podwitness_datapath::{Control, Interface, Tables as KernelTables};
+use podwitness_endpoints::Snapshot;
+use podwitness_policy::{Endpoint, Input, ObjectName, compile, policy_sha256};
+use podwitness_runtime::{readiness::Condition, shutdown::Shutdown};
+use podwitness_source::Update;
+
+use crate::{
+    definitions::{Definitions, LedgerError},
+    metrics::Metrics,
+    numbering::{Numbered, number},
+};
+
+/// How often the controller looks whether it should stop, and tries again what has failed.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// What the controller is told.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// The cluster's objects.
+    Cluster(Update),
+    /// The node's endpoints, and when they were seen.
+    Endpoints(Snapshot, Instant),
+}
+
+/// Why the controller cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ControllerError {
+    /// A part that tells it of changes has ended.
+    #[error("{0} has ended unexpectedly; the log says why")]
+    Deaf(&'static str),
+}
+
+/// Why a change could not be put in force. It is tried again.
+#[derive(Debug, thiserror::Error)]
+enum ApplyError {
+    #[error(transparent)]
+    Datapath(#[from] podwitness_datapath::Error),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+/// The controller.
+pub(crate) struct Controller {
+    /// The way into the kernel.
+    pub(crate) control: Control,
+    /// Where numbers are given.
+    pub(crate) definitions: Arc<Definitions>,
+    /// What it says of itself.
+    pub(crate) metrics: Metrics,
+    /// This node's name.
+    pub(crate) node: String,
+    /// Whether the node's witness mode is `audit`.
+    pub(crate) audits: bool,
+    /// Met while the policy of the present cluster is in force.
+    pub(crate) policy_in_force: Condition,
+    /// Met while every endpoint has its hooks.
+    pub(crate) hooks_on: Condition,
+}
+
+/// The present, as far as it is known.
+#[derive(Default)]
+struct Present {
+    cluster: Option<Update>,
+    endpoints: Option<Snapshot>,
+    /// When the oldest change that is not in force yet was learnt.
+    oldest_change: Option<Instant>,
+}
+
+impl Controller {
+    /// Follows changes until a shutdown is requested. What is in force stays.
+    pub(crate) fn run(mut self, changes: &Receiver<Change>, shutdown: &Shutdown) -> Result<(), ControllerError> {
+        let mut present = Present::default();
+        let mut in_force: Option<KernelTables> = None;
+        let mut lacks_hooks = false;
+        while !shutdown.is_requested() {
+            match changes.recv_timeout(PATIENCE) {
+                Ok(change) => {
+                    self.learn(&mut present, change);
+                    for change in changes.try_iter() {
+                        self.learn(&mut present, change);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(ControllerError::Deaf("what follows the cluster and the endpoints"));
+                }
+            }
+            if present.oldest_change.is_none() && !lacks_hooks {
+                continue;
+            }
+            match self.apply(&present, &mut in_force) {
+                Ok(faults) => {
+                    present.oldest_change = None;
+                    lacks_hooks = faults > 0;
+                }
+                Err(error) => {
+                    self.policy_in_force.set(false);
+                    tracing::error!(%error, "the present cluster is not in force; trying again");
+                    shutdown.wait_timeout(PATIENCE);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn learn(&self, present: &mut Present, change: Change) {
+        let learnt = match change {
+            Change::Cluster(update) => {
+                let before = present.cluster.as_ref().map_or(&[][..], |before| &before.faults);
+                for fault in update.faults.iter().filter(|fault| !before.contains(fault)) {
+                    tracing::warn!(%fault, "an object cannot be used; the others are");
+                }
+                self.metrics.faults("objects", update.faults.len());
+                let learnt = update.received;
+                present.cluster = Some(update);
+                learnt
+            }
+            Change::Endpoints(snapshot, learnt) => {
+                let before = present.endpoints.as_ref();
+                for fault in &snapshot.faults {
+                    if before.is_none_or(|before| !before.faults.contains(fault)) {
+                        tracing::warn!(path = %fault.path.display(), fault = fault.message, "cannot look for endpoints");
+                    }
+                }
+                for unhooked in &snapshot.unhooked {
+                    if before.is_none_or(|before| !before.unhooked.contains(unhooked)) {
+                        tracing::warn!(
+                            namespace = unhooked.name,
+                            interface = unhooked.interface,
+                            kind = unhooked.kind,
+                            reason = unhooked.reason,
+                            "an interface cannot have hooks: its traffic is not enforced"
+                        );
+                    }
+                }
+                self.metrics.faults("namespaces", snapshot.faults.len());
+                self.metrics.faults("unhooked", snapshot.unhooked.len());
+                present.endpoints = Some(snapshot);
+                learnt
+            }
+        };
+        present.oldest_change = Some(present.oldest_change.map_or(learnt, |oldest| oldest.min(learnt)));
+    }
+
+    /// Puts the present in force, and returns how many interfaces have no hooks although they should. Before both sides of it are known once, what an agent before has left stays.
+    fn apply(&mut self, present: &Present, in_force: &mut Option<KernelTables>) -> Result<usize, ApplyError> {
+        let (Some(update), Some(snapshot)) = (&present.cluster, &present.endpoints) else { return Ok(0) };
+        let endpoints = self.endpoints(update, snapshot);
+        let input = Input {
+            cluster: &update.cluster,
+            node: &self.node,
+            node_addresses: &snapshot.host_addresses,
+            endpoints: &endpoints,
+        };
+        let compiled = compile(&input);
+        let Numbered { tables, present: here } =
+            number(&compiled, &update.cluster, &self.node, self.audits, &self.definitions);
+        let revision = self.definitions.number_revision(&policy_sha256(&update.cluster));
+        let generation = self.control.generation();
+        let is_in_force = in_force.as_ref() == Some(&tables) && self.definitions.revision_of(generation) == revision;
+        if !is_in_force {
+            self.definitions.commit_generation(generation + 1, revision)?;
+            let generation = self.control.activate(&tables)?;
+            self.definitions.set_present(here);
+            self.metrics.in_force(generation, revision);
+            if let Some(learnt) = present.oldest_change {
+                self.metrics.applied_within(learnt.elapsed());
+            }
+            tracing::info!(
+                generation,
+                revision,
+                endpoints = tables.endpoints.len(),
+                addresses = tables.addresses.len(),
+                entries = tables.policy.len(),
+                "policy in force"
+            );
+            *in_force = Some(tables);
+        }
+        self.policy_in_force.set(update.complete);
+        self.hook(snapshot)
+    }
+
+    fn hook(&mut self, snapshot: &Snapshot) -> Result<usize, ApplyError> {
+        let interfaces: Vec<Interface> = snapshot
+            .endpoints
+            .iter()
+            .map(|endpoint| Interface { index: endpoint.interface, name: endpoint.interface_name.clone() })
+            .collect();
+        let faults = self.control.set_hooks(&interfaces)?;
+        for fault in &faults {
+            tracing::warn!(interface = fault.interface.name, cause = fault.cause, "an interface has no hooks");
+        }
+        self.metrics.endpoints(interfaces.len() - faults.len());
+        self.metrics.faults("hooks", faults.len());
+        self.hooks_on.set(faults.is_empty());
+        Ok(faults.len())
+    }
+
+    /// The endpoints with their pods: the one of this node that has one of the endpoint's addresses.
+    fn endpoints(&self, update: &Update, snapshot: &Snapshot) -> Vec<Endpoint> {
+        let pod_of = |endpoint: &podwitness_endpoints::Endpoint| -> Option<ObjectName> {
+            let pods = endpoint.addresses.iter().filter_map(|address| update.cluster.pod_at(*address));
+            let mut ours = pods.filter(|pod| pod.node.as_ref() == Some(&self.node));
+            ours.next().map(|pod| pod.name.clone())
+        };
+        snapshot
+            .endpoints
+            .iter()
+            .map(|endpoint| Endpoint {
+                interface: endpoint.interface,
+                pod: pod_of(endpoint),
+                addresses: endpoint.addresses.clone(),
+            })
+            .collect()
+    }
+}

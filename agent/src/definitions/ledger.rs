@@ -1,0 +1,198 @@
+//! The definitions on the disk: a file of JSON lines, appended to and synced before the kernel can refer to what is new.
+//!
+//! The first line names the boot. A last line without its end is what a crash left of an append that nothing refers to
+//! yet; it is cut. Any other line that cannot be read makes the agent stop with its place, because numbers that it gave
+//! could be given again.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use podwitness_spool::{Identity, PolicyRule, RuleSet};
+use serde::{Deserialize, Serialize};
+
+const FILE_NAME: &str = "definitions.jsonl";
+
+/// Why definitions could not be kept.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LedgerError {
+    /// The disk refused.
+    #[error("cannot {action} the definitions in {}: {source}", path.display())]
+    Disk {
+        /// What was tried.
+        action: &'static str,
+        /// On which file or folder.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// A line is damaged.
+    #[error(
+        "line {line} of the definitions in {} cannot be read ({source}): records that refer to it would name nothing; \
+         restore the file, or detach (--detach) and remove it",
+        path.display()
+    )]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// Which line, from 1.
+        line: usize,
+        /// Why it cannot be read.
+        source: serde_json::Error,
+    },
+}
+
+/// One line behind the first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) enum Entry {
+    Identity(IdentityLine),
+    RuleSet(RuleSetLine),
+    Revision { number: i64, sha256: String },
+    Generation { number: u64, revision: i64 },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct IdentityLine {
+    id: u32,
+    namespace: String,
+    pod: String,
+    pod_uid: String,
+    service_account: String,
+    workload_kind: String,
+    workload: String,
+    node: String,
+    labels: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RuleSetLine {
+    id: u32,
+    /// Namespace, name, uid and rule of each member.
+    policies: Vec<(String, String, String, Option<i32>)>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct FirstLine {
+    boot: String,
+}
+
+/// The open file.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    path: PathBuf,
+    file: File,
+}
+
+impl Ledger {
+    /// Opens the ledger of this boot, with what is in it. One of another boot is replaced; of its entries only the
+    /// revisions are given.
+    pub(super) fn open(folder: &Path, boot: &str) -> Result<(Self, Vec<Entry>), LedgerError> {
+        fs::create_dir_all(folder).map_err(disk("make", folder))?;
+        let path = folder.join(FILE_NAME);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(disk("read", &path)(error)),
+        };
+        let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        let (first, mut entries) = parse(&path, &text[..whole])?;
+        if first.is_some_and(|first| first.boot == boot) {
+            let file = OpenOptions::new().append(true).open(&path).map_err(disk("open", &path))?;
+            file.set_len(whole as u64).map_err(disk("cut", &path))?;
+            return Ok((Self { path, file }, entries));
+        }
+        entries.retain(|entry| matches!(entry, Entry::Revision { .. }));
+        let ledger = Self::create(folder, path, boot, entries.last())?;
+        Ok((ledger, entries))
+    }
+
+    /// Replaces the file by one of this boot.
+    fn create(folder: &Path, path: PathBuf, boot: &str, newest: Option<&Entry>) -> Result<Self, LedgerError> {
+        let new = path.with_extension("new");
+        let mut text = line(&FirstLine { boot: boot.to_owned() });
+        text.extend(newest.map(line).unwrap_or_default());
+        let mut file = File::create(&new).map_err(disk("make", &new))?;
+        file.write_all(&text).and_then(|()| file.sync_all()).map_err(disk("write", &new))?;
+        fs::rename(&new, &path).map_err(disk("replace", &path))?;
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(disk("sync", folder))?;
+        Ok(Self { path, file })
+    }
+
+    /// Appends entries; they are on the disk on return.
+    pub(super) fn append(&mut self, entries: &[Entry]) -> Result<(), LedgerError> {
+        let text: Vec<u8> = entries.iter().flat_map(line).collect();
+        let before = self.file.metadata().map_err(disk("look at", &self.path))?.len();
+        let written = self.file.write_all(&text).and_then(|()| self.file.sync_data());
+        written.map_err(|error| {
+            // What was written in part would stand in the middle of the next append. Where cutting it off fails too,
+            // the next start finds the damage and says so.
+            let _ = self.file.set_len(before);
+            disk("append to", &self.path)(error)
+        })
+    }
+}
+
+fn parse(path: &Path, text: &[u8]) -> Result<(Option<FirstLine>, Vec<Entry>), LedgerError> {
+    let damaged = |line: usize| {
+        let path = path.to_owned();
+        move |source| LedgerError::Damaged { path, line, source }
+    };
+    let mut lines = text.split_inclusive(|&byte| byte == b'\n');
+    let Some(first) = lines.next() else { return Ok((None, Vec::new())) };
+    let first = serde_json::from_slice(first).map_err(damaged(1))?;
+    let entries = lines
+        .enumerate()
+        .map(|(index, line)| serde_json::from_slice(line).map_err(damaged(index + 2)))
+        .collect::<Result<_, _>>()?;
+    Ok((Some(first), entries))
+}
+
+fn line(content: &impl Serialize) -> Vec<u8> {
+    let mut text = serde_json::to_vec(content).expect("strings and numbers can be written as JSON");
+    text.push(b'\n');
+    text
+}
+
+fn disk(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LedgerError {
+    let path = path.to_owned();
+    move |source| LedgerError::Disk { action, path, source }
+}
+
+impl From<Identity> for IdentityLine {
+    fn from(identity: Identity) -> Self {
+        let Identity { id, namespace, pod, pod_uid, service_account, workload_kind, workload, node, labels } = identity;
+        Self { id, namespace, pod, pod_uid, service_account, workload_kind, workload, node, labels }
+    }
+}
+
+impl From<IdentityLine> for Identity {
+    fn from(line: IdentityLine) -> Self {
+        let IdentityLine { id, namespace, pod, pod_uid, service_account, workload_kind, workload, node, labels } = line;
+        Self { id, namespace, pod, pod_uid, service_account, workload_kind, workload, node, labels }
+    }
+}
+
+impl From<RuleSet> for RuleSetLine {
+    fn from(rule_set: RuleSet) -> Self {
+        let policies = rule_set.policies.into_iter();
+        Self {
+            id: rule_set.id,
+            policies: policies.map(|policy| (policy.namespace, policy.name, policy.uid, policy.rule)).collect(),
+        }
+    }
+}
+
+impl From<RuleSetLine> for RuleSet {
+    fn from(line: RuleSetLine) -> Self {
+        let policies = line.policies.into_iter();
+        Self {
+            id: line.id,
+            policies: policies.map(|(namespace, name, uid, rule)| PolicyRule { namespace, name, uid, rule }).collect(),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! What the numbers in kernel tables and events mean: identities, rule sets, policy revisions and table generations.
+//!
+//! # Invariants
+//!
+//! - A number is given once within a boot and never given again: events, connections and denials that outlive an agent
+//!   refer to it. The same content has the same number for as long as this agent and the ones before it remember.
+//! - A definition is on the disk ([`ledger`]) before the kernel can refer to it.
+//!
+//! The controller adds definitions, the witness looks them up; [`Definitions`] is what they share.
+
+mod ledger;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    path::Path,
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use podwitness_spool::{Identity, Revision, RuleSet};
+
+pub(crate) use ledger::LedgerError;
+use ledger::{Entry, Ledger};
+
+/// The definitions of this boot, shared between threads.
+#[derive(Debug)]
+pub(crate) struct Definitions {
+    book: RwLock<Book>,
+}
+
+/// What is known at present, for records whose decision came before the knowledge.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Present {
+    /// The identity behind each hooked interface whose pod is known.
+    pub(crate) by_interface: HashMap<u32, u32>,
+    /// The pod identity of each address.
+    pub(crate) by_address: HashMap<IpAddr, u32>,
+}
+
+#[derive(Debug)]
+struct Book {
+    ledger: Ledger,
+    identities: Numbered<Identity>,
+    rule_sets: Numbered<RuleSet>,
+    revisions: HashMap<i64, Revision>,
+    newest_revision: Revision,
+    generations: HashMap<u64, i64>,
+    present: Present,
+    /// Given numbers, not on the disk yet.
+    unwritten: Vec<Entry>,
+}
+
+/// Contents by number and numbers by content. The number within a content is 0 where it serves as a key.
+#[derive(Debug)]
+struct Numbered<T> {
+    by_content: HashMap<T, u32>,
+    by_number: HashMap<u32, T>,
+    last: u32,
+}
+
+impl<T> Default for Numbered<T> {
+    fn default() -> Self {
+        Self { by_content: HashMap::new(), by_number: HashMap::new(), last: 0 }
+    }
+}
+
+impl<T: Clone + Eq + std::hash::Hash> Numbered<T> {
+    fn learn(&mut self, number: u32, content: T) {
+        self.last = self.last.max(number);
+        self.by_content.insert(content.clone(), number);
+        self.by_number.insert(number, content);
+    }
+
+    /// The content's number, and whether it is a new one.
+    fn number(&mut self, content: &T) -> (u32, bool) {
+        if let Some(&number) = self.by_content.get(content) {
+            return (number, false);
+        }
+        let number = self.last + 1;
+        self.learn(number, content.clone());
+        (number, true)
+    }
+}
+
+impl Definitions {
+    /// Opens the ledger under `folder`, which is made if it is not there, and learns what earlier agents of the same
+    /// boot have defined. Of another boot's only the newest revision is kept, from which numbers go on.
+    pub(crate) fn open(folder: &Path, boot: &str) -> Result<Self, LedgerError> {
+        let (ledger, entries) = Ledger::open(folder, boot)?;
+        let mut book = Book {
+            ledger,
+            identities: Numbered::default(),
+            rule_sets: Numbered::default(),
+            revisions: HashMap::new(),
+            newest_revision: Revision::default(),
+            generations: HashMap::new(),
+            present: Present::default(),
+            unwritten: Vec::new(),
+        };
+        for entry in entries {
+            book.learn(entry);
+        }
+        Ok(Self { book: RwLock::new(book) })
+    }
+
+    /// The number of an identity; the content's own `id` does not matter.
+    pub(crate) fn number_identity(&self, content: Identity) -> u32 {
+        let content = Identity { id: 0, ..content };
+        let mut book = self.write();
+        let (id, is_new) = book.identities.number(&content);
+        if is_new {
+            book.unwritten.push(Entry::Identity(Identity { id, ..content }.into()));
+        }
+        id
+    }
+
+    /// The number of a rule set; the content's own `id` does not matter.
+    pub(crate) fn number_rule_set(&self, content: RuleSet) -> u32 {
+        let content = RuleSet { id: 0, ..content };
+        let mut book = self.write();
+        let (id, is_new) = book.rule_sets.number(&content);
+        if is_new {
+            book.unwritten.push(Entry::RuleSet(RuleSet { id, ..content }.into()));
+        }
+        id
+    }
+
+    /// The revision whose content has this SHA-256: the newest one if it is the same, else the next.
+    pub(crate) fn number_revision(&self, sha256: &str) -> i64 {
+        let mut book = self.write();
+        if book.newest_revision.sha256 != sha256 {
+            let revision = Revision { number: book.newest_revision.number + 1, sha256: sha256.to_owned() };
+            book.unwritten.push(Entry::Revision { number: revision.number, sha256: revision.sha256.clone() });
+            book.learn_revision(revision);
+        }
+        book.newest_revision.number
+    }
+
+    /// Says by which revision a table generation decides, and makes all definitions durable. Must return before the
+    /// generation is put in force.
+    pub(crate) fn commit_generation(&self, generation: u64, revision: i64) -> Result<(), LedgerError> {
+        let mut book = self.write();
+        book.unwritten.push(Entry::Generation { number: generation, revision });
+        book.generations.insert(generation, revision);
+        let Book { ledger, unwritten, .. } = &mut *book;
+        ledger.append(unwritten)?;
+        unwritten.clear();
+        Ok(())
+    }
+
+    /// The revision by which a generation decides, 0 where it is not known.
+    pub(crate) fn revision_of(&self, generation: u64) -> i64 {
+        self.read().generations.get(&generation).copied().unwrap_or(0)
+    }
+
+    /// Replaces what is known at present.
+    pub(crate) fn set_present(&self, present: Present) {
+        self.write().present = present;
+    }
+
+    /// The identity that is behind an interface now.
+    pub(crate) fn present_at_interface(&self, interface: u32) -> Option<u32> {
+        self.read().present.by_interface.get(&interface).copied()
+    }
+
+    /// The pod identity that has an address now.
+    pub(crate) fn present_at_address(&self, address: IpAddr) -> Option<u32> {
+        self.read().present.by_address.get(&address).copied()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Book> {
+        // A book is whole between any two statements that could panic.
+        self.book.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Book> {
+        self.book.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl podwitness_spool::Definitions for Definitions {
+    fn identity(&self, id: u32) -> Option<Identity> {
+        self.read().identities.by_number.get(&id).cloned()
+    }
+
+    fn rule_set(&self, id: u32) -> Option<RuleSet> {
+        self.read().rule_sets.by_number.get(&id).cloned()
+    }
+
+    fn revision(&self, number: i64) -> Option<Revision> {
+        self.read().revisions.get(&number).cloned()
+    }
+}
+
+impl Book {
+    fn learn(&mut self, entry: Entry) {
+        match entry {
+            Entry::Identity(identity) => {
+                let identity = Identity::from(identity);
+                self.identities.learn(identity.id, Identity { id: 0, ..identity });
+            }
+            Entry::RuleSet(rule_set) => {
+                let rule_set = RuleSet::from(rule_set);
+                self.rule_sets.learn(rule_set.id, RuleSet { id: 0, ..rule_set });
+            }
+            Entry::Revision { number, sha256 } => self.learn_revision(Revision { number, sha256 }),
+            Entry::Generation { number, revision } => {
+                self.generations.insert(number, revision);
+            }
+        }
+    }
+
+    fn learn_revision(&mut self, revision: Revision) {
+        self.newest_revision = revision.clone();
+        self.revisions.insert(revision.number, revision);
+    }
+}

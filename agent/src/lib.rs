@@ -1,0 +1,17 @@
+//! The node agent: enforces NetworkPolicy in the kernel and witnesses every verdict.
+//!
+//! Two threads do the work, and share [`definitions`] alone: the [`controller`] turns the cluster and the node's
+//! endpoints into kernel tables, the [`witness`] brings what the kernel saw into the spool. Neither waits for the
+//! other.
+
+pub mod cli;
+mod clock;
+mod controller;
+mod definitions;
+mod metrics;
+mod numbering;
+mod run;
+mod settings;
+mod witness;
+
+pub use run::run;

@@ -1,0 +1,161 @@
+//! What the agent says of itself, in the Prometheus format.
+
+use std::sync::atomic::Ordering;
+
+use podwitness_datapath::Counters;
+use podwitness_wire::{Counter as KernelCounter, Reason};
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Registry, Unit},
+};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KernelLabel {
+    what: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FaultLabel {
+    place: &'static str,
+}
+
+/// The metrics; a clone shares them.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    kernel: Family<KernelLabel, Counter>,
+    written: Counter,
+    unread: Counter,
+    lost: Family<ReasonLabel, Counter>,
+    refused_by_spool: Counter,
+    spool_bytes: Gauge,
+    ring_waiting_bytes: Gauge,
+    policy_revision: Gauge,
+    generation: Gauge,
+    endpoints: Gauge,
+    faults: Family<FaultLabel, Gauge>,
+    apply: Histogram,
+}
+
+impl Metrics {
+    /// Registers every metric.
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            kernel: Family::default(),
+            written: Counter::default(),
+            unread: Counter::default(),
+            lost: Family::default(),
+            refused_by_spool: Counter::default(),
+            spool_bytes: Gauge::default(),
+            ring_waiting_bytes: Gauge::default(),
+            policy_revision: Gauge::default(),
+            generation: Gauge::default(),
+            endpoints: Gauge::default(),
+            faults: Family::default(),
+            // 1 ms to 8 s.
+            apply: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
+        };
+        let registry = registry.sub_registry_with_prefix("podwitness_agent");
+        let (bytes, seconds) = (|| Unit::Bytes, || Unit::Seconds);
+        registry.register(
+            "kernel_events",
+            "What the kernel programs have counted since their maps were made: packets, connections, events offered, accepted and refused",
+            metrics.kernel.clone(),
+        );
+        registry.register("records_written", "Records committed to the spool", metrics.written.clone());
+        registry.register("events_unread", "Events of a kind that this agent does not know", metrics.unread.clone());
+        registry.register(
+            "records_lost",
+            "Records that could not be kept, each told by a loss record",
+            metrics.lost.clone(),
+        );
+        registry.register("spool_refusals", "Commits that the spool did not take", metrics.refused_by_spool.clone());
+        registry.register_with_unit("spool", "The spool on the disk", bytes(), metrics.spool_bytes.clone());
+        registry.register_with_unit(
+            "ring_waiting",
+            "The part of the ring buffer that is not in the spool yet",
+            bytes(),
+            metrics.ring_waiting_bytes.clone(),
+        );
+        registry.register("policy_revision", "The revision of the policy in force", metrics.policy_revision.clone());
+        registry.register(
+            "table_generation",
+            "The generation of the kernel tables in force",
+            metrics.generation.clone(),
+        );
+        registry.register("endpoints", "Interfaces that have hooks", metrics.endpoints.clone());
+        registry.register(
+            "faults",
+            "Faults at present: objects that cannot be used, namespaces that cannot be read, interfaces without a hook",
+            metrics.faults.clone(),
+        );
+        registry.register_with_unit(
+            "policy_apply_duration",
+            "From a change of the cluster or of the endpoints to its being in force",
+            seconds(),
+            metrics.apply.clone(),
+        );
+        for counter in KernelCounter::ALL {
+            let _ = metrics.kernel.get_or_create(&KernelLabel { what: counter.name() });
+        }
+        metrics
+    }
+
+    pub(crate) fn kernel(&self, counters: &Counters) {
+        for counter in KernelCounter::ALL {
+            let series = self.kernel.get_or_create(&KernelLabel { what: counter.name() });
+            series.inner().store(counters.get(*counter), Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn unread(&self, events: usize) {
+        self.unread.inc_by(events as u64);
+    }
+
+    pub(crate) fn committed(&self, records: u64, lost: &[(u32, u64)]) {
+        self.written.inc_by(records);
+        for &(reason, count) in lost {
+            let reason = u8::try_from(reason).ok().and_then(Reason::from_number).map_or("unknown", Reason::name);
+            self.lost.get_or_create(&ReasonLabel { reason }).inc_by(count);
+        }
+    }
+
+    pub(crate) fn refused_by_spool(&self) {
+        self.refused_by_spool.inc();
+    }
+
+    pub(crate) fn spool_bytes(&self, bytes: u64) {
+        self.spool_bytes.set(bytes.cast_signed());
+    }
+
+    pub(crate) fn ring_waiting(&self, bytes: u64) {
+        self.ring_waiting_bytes.set(bytes.cast_signed());
+    }
+
+    pub(crate) fn in_force(&self, generation: u64, revision: i64) {
+        self.generation.set(generation.cast_signed());
+        self.policy_revision.set(revision);
+    }
+
+    pub(crate) fn applied_within(&self, duration: std::time::Duration) {
+        self.apply.observe(duration.as_secs_f64());
+    }
+
+    pub(crate) fn endpoints(&self, hooked: usize) {
+        self.endpoints.set(i64::try_from(hooked).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn faults(&self, place: &'static str, count: usize) {
+        self.faults.get_or_create(&FaultLabel { place }).set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+}

@@ -1,0 +1,168 @@
+//! Gives the compiled tables the numbers that the kernel works with.
+
+use std::{collections::HashMap, net::IpAddr};
+
+use ipnet::IpNet;
+use podwitness_datapath::{AddressPrefix, PolicyPrefix, Tables as KernelTables};
+use podwitness_policy::{Cluster, IdentityRef, ObjectName, Pod, RuleSet, Side, Tables};
+use podwitness_spool as spool;
+use podwitness_wire::{
+    Address, AddressEntry, EndpointEntry, OwnAddressKey, PolicyEntry, PolicyKeyData, address_flags, endpoint_flags,
+    ipv4_mapped,
+};
+
+use crate::definitions::{Definitions, Present};
+
+/// The compiled tables in the kernel's numbers, and what they say of the present.
+pub(crate) struct Numbered {
+    /// What the kernel gets.
+    pub(crate) tables: KernelTables,
+    /// Who is where.
+    pub(crate) present: Present,
+}
+
+/// Numbers the tables. New identities and rule sets are defined on the way; they are durable when the definitions are
+/// next committed, which must be before the tables are put in force.
+pub(crate) fn number(tables: &Tables, cluster: &Cluster, node: &str, audits: bool, definitions: &Definitions) -> Numbered {
+    let mut numbering = Numbering { cluster, node, definitions, pods: HashMap::new(), rule_sets: HashMap::new() };
+    let mut kernel = KernelTables::default();
+    let mut present = Present::default();
+
+    for (net, address) in &tables.addresses {
+        let (identity, flags) = numbering.identity(&address.identity);
+        if matches!(address.identity, IdentityRef::Pod(_)) && identity != 0 {
+            present.by_address.insert(net.addr(), identity);
+        }
+        kernel.addresses.push((prefix(net), AddressEntry { class: address.class, identity, flags }));
+    }
+    for (&interface, endpoint) in &tables.endpoints {
+        let identity = endpoint.pod.as_ref().map_or(0, |pod| numbering.pod(pod));
+        let mut entry = EndpointEntry { identity, ..EndpointEntry::default() };
+        if endpoint.pod.is_some() {
+            entry.flags |= endpoint_flags::KNOWN;
+            present.by_interface.insert(interface, identity);
+        }
+        if audits {
+            entry.flags |= endpoint_flags::AUDIT;
+        }
+        if let Side::Isolated { subject, isolating } = &endpoint.ingress {
+            entry.flags |= endpoint_flags::ISOLATED_INGRESS;
+            entry.ingress_subject = *subject;
+            entry.ingress_isolating = numbering.rule_set(isolating);
+        }
+        if let Side::Isolated { subject, isolating } = &endpoint.egress {
+            entry.flags |= endpoint_flags::ISOLATED_EGRESS;
+            entry.egress_subject = *subject;
+            entry.egress_isolating = numbering.rule_set(isolating);
+        }
+        kernel.endpoints.push((interface, entry));
+        let own = endpoint.addresses.iter();
+        kernel.own_addresses.extend(own.map(|&own| OwnAddressKey { interface, address: address(own) }));
+    }
+    for entry in &tables.ports {
+        let (protocol, bits) = match entry.protocol {
+            None => (0, PolicyKeyData::ANY_PROTOCOL_BITS),
+            Some(protocol) => (protocol, PolicyKeyData::ANY_PORT_BITS + u32::from(entry.port_bits)),
+        };
+        let data = PolicyKeyData::new(entry.subject, entry.class, protocol, entry.port);
+        let rule_set = numbering.rule_set(&entry.rule_set);
+        kernel.policy.push((PolicyPrefix { data, bits }, PolicyEntry { rule_set }));
+    }
+    Numbered { tables: kernel, present }
+}
+
+struct Numbering<'a> {
+    cluster: &'a Cluster,
+    node: &'a str,
+    definitions: &'a Definitions,
+    /// Numbers given in this round: pods and rule sets stand in many entries.
+    pods: HashMap<&'a ObjectName, u32>,
+    rule_sets: HashMap<RuleSet, u32>,
+}
+
+impl<'a> Numbering<'a> {
+    fn identity(&mut self, identity: &'a IdentityRef) -> (u32, u32) {
+        match identity {
+            IdentityRef::Pod(name) => (self.pod(name), 0),
+            IdentityRef::Node(name) => (self.host(name), address_flags::NODE),
+            IdentityRef::LocalNode => (self.host(self.node), address_flags::NODE | address_flags::LOCAL_NODE),
+            IdentityRef::PodRange => (0, address_flags::POD_RANGE),
+            IdentityRef::External => (0, 0),
+        }
+    }
+
+    fn host(&self, node: &str) -> u32 {
+        self.definitions.number_identity(spool::Identity { node: node.to_owned(), ..spool::Identity::default() })
+    }
+
+    fn pod(&mut self, name: &'a ObjectName) -> u32 {
+        if let Some(&number) = self.pods.get(name) {
+            return number;
+        }
+        let number = self.cluster.pods.get(name).map_or(0, |pod| self.definitions.number_identity(incarnation(pod)));
+        self.pods.insert(name, number);
+        number
+    }
+
+    fn rule_set(&mut self, rules: &RuleSet) -> u32 {
+        if let Some(&number) = self.rule_sets.get(rules) {
+            return number;
+        }
+        let policies = rules.iter().map(|rule| spool::PolicyRule {
+            namespace: rule.policy.namespace.clone(),
+            name: rule.policy.name.clone(),
+            uid: rule.uid.clone(),
+            rule: rule.rule.map(|index| i32::try_from(index).unwrap_or(i32::MAX)),
+        });
+        let number = self.definitions.number_rule_set(spool::RuleSet { id: 0, policies: policies.collect() });
+        self.rule_sets.insert(rules.clone(), number);
+        number
+    }
+}
+
+/// This pod, with these labels: what evidence says of it.
+fn incarnation(pod: &Pod) -> spool::Identity {
+    spool::Identity {
+        id: 0,
+        namespace: pod.name.namespace.clone(),
+        pod: pod.name.name.clone(),
+        pod_uid: pod.uid.clone(),
+        service_account: pod.service_account.clone(),
+        workload_kind: pod.workload_kind.clone().unwrap_or_default(),
+        workload: pod.workload.clone().unwrap_or_default(),
+        node: pod.node.clone().unwrap_or_default(),
+        // A map of strings with its keys in order.
+        labels: serde_json::to_string(&pod.labels).expect("strings can be written as JSON"),
+    }
+}
+
+fn prefix(net: &IpNet) -> AddressPrefix {
+    /// Bits before an IPv4 address in its IPv4-mapped form.
+    const MAPPED_BITS: u32 = 96;
+    let bits = match net {
+        IpNet::V4(net) => MAPPED_BITS + u32::from(net.prefix_len()),
+        IpNet::V6(net) => u32::from(net.prefix_len()),
+    };
+    AddressPrefix { address: address(net.network()), bits }
+}
+
+fn address(address: IpAddr) -> Address {
+    match address {
+        IpAddr::V4(address) => ipv4_mapped(address.octets()),
+        IpAddr::V6(address) => address.octets(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv4_prefix_counts_its_bits_behind_the_mapped_form() {
+        let all = prefix(&"0.0.0.0/0".parse().unwrap());
+        assert_eq!((all.bits, all.address), (96, ipv4_mapped([0; 4])));
+        let host = prefix(&"10.1.2.3/32".parse().unwrap());
+        assert_eq!((host.bits, host.address), (128, ipv4_mapped([10, 1, 2, 3])));
+        assert_eq!(prefix(&"::/0".parse().unwrap()).bits, 0);
+    }
+}

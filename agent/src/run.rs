@@ -1,0 +1,128 @@
+//! Puts the parts together, and takes them apart in good order.
+
+use std::{
+    fs,
+    path::Path,
+    sync::{Arc, mpsc},
+    thread,
+    time::Instant,
+};
+
+use anyhow::{Context as _, Result, bail};
+use podwitness_config::{Config, Mode, Source, UnknownEndpoints};
+use podwitness_datapath::Datapath;
+use podwitness_endpoints::Discovery;
+use podwitness_runtime::{exit::Exit, http, logging, readiness::Readiness, shutdown::Shutdown};
+use podwitness_source::DirectorySource;
+use podwitness_spool::Writer;
+use prometheus_client::registry::Registry;
+
+use crate::{
+    cli::Cli,
+    controller::{Change, Controller},
+    definitions::Definitions,
+    metrics::Metrics,
+    settings,
+    witness::Witness,
+};
+
+/// The kernel's name for this life of it (`Documentation/admin-guide/sysctl/kernel.rst`, `random`).
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// The folder of the spool in which the agent keeps what is its alone.
+const STATE_FOLDER: &str = "agent";
+
+/// Runs the agent until it is told to stop, or detaches.
+pub fn run(cli: &Cli) -> Result<Exit> {
+    let config = Config::load(&cli.config, &|name| std::env::var(name).ok())?;
+    logging::init(&settings::log(&config))?;
+    if cli.detach {
+        podwitness_datapath::detach(&config.bpffs)?;
+        tracing::info!(bpffs = %config.bpffs.display(), "detached: nothing is enforced or recorded on this node");
+        return Ok(Exit::Success);
+    }
+    let folder = match &config.source {
+        Source::Directory(folder) => folder,
+        Source::Kubernetes => {
+            bail!("source.kubernetes is not in this build yet: give the objects as files with source.directory")
+        }
+    };
+    let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
+    let boot = fs::read_to_string(BOOT_ID).with_context(|| format!("cannot read {BOOT_ID}"))?.trim().to_owned();
+
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry);
+    let readiness = Readiness::new();
+    let policy_in_force = readiness.condition("the policy of the present cluster is in force");
+    let hooks_on = readiness.condition("every endpoint has its hooks");
+    let is_keeping_up = readiness.condition("the spool takes verdicts");
+    is_keeping_up.set(true);
+
+    let state_folder = config.spool.path.join(STATE_FOLDER);
+    let (spool, recovered) =
+        Writer::open(&config.spool.path, settings::spool(&config), settings::origin(&config, boot.clone()))?;
+    if recovered.torn_bytes > 0 {
+        tracing::warn!(
+            bytes = recovered.torn_bytes,
+            "the end of the spool was torn and has been cut; nothing that was committed is lost"
+        );
+    }
+    let definitions = Arc::new(Definitions::open(&state_folder, &boot)?);
+    let Datapath { control, outlet } = Datapath::open(&settings::datapath(&config))?;
+    control.set_deny_unknown_endpoints(config.endpoints.unknown_endpoints == UnknownEndpoints::Deny);
+    let witness = Witness::new(
+        outlet,
+        spool,
+        recovered.checkpoint.as_ref(),
+        Arc::clone(&definitions),
+        metrics.clone(),
+        is_keeping_up,
+        settings::intervals(&config),
+    )?;
+    let server = http::serve(config.listen.agent, Arc::new(registry), readiness)?;
+    let controller = Controller {
+        control,
+        definitions,
+        metrics,
+        node: config.node.clone(),
+        audits: config.mode == Mode::Audit,
+        policy_in_force,
+        hooks_on,
+    };
+    tracing::info!(
+        node = config.node,
+        object_sha256 = podwitness_ebpf_object::SHA256,
+        listen = %server.local_addr(),
+        "agent started"
+    );
+    let result = work(&config, folder, controller, witness, &shutdown);
+    tracing::info!("agent stopped; enforcement stays in place");
+    result.map(|()| Exit::Success)
+}
+
+/// Runs the two threads. Where one ends by itself the other is stopped, and so is the agent.
+fn work(config: &Config, folder: &Path, controller: Controller, witness: Witness, shutdown: &Shutdown) -> Result<()> {
+    let (changes, told) = mpsc::channel();
+    let of_cluster = changes.clone();
+    // A receiver that is gone means that the agent is stopping.
+    let _source = DirectorySource::start(folder, move |update| {
+        let _ = of_cluster.send(Change::Cluster(update));
+    })?;
+    let _discovery =
+        Discovery::start(podwitness_endpoints::Options { netns: config.endpoints.netns.clone() }, move |snapshot| {
+            let _ = changes.send(Change::Endpoints(snapshot, Instant::now()));
+        })?;
+    thread::scope(|scope| {
+        let witness = thread::Builder::new().name("witness".to_owned()).spawn_scoped(scope, || {
+            let result = witness.run(shutdown);
+            shutdown.request();
+            result
+        })?;
+        let controlled = controller.run(&told, shutdown);
+        shutdown.request();
+        let witnessed = witness.join().map_err(|_| anyhow::anyhow!("the witness has panicked"))?;
+        controlled?;
+        witnessed?;
+        Ok(())
+    })
+}

@@ -1,0 +1,222 @@
+//! Brings what the kernel saw into the spool, each record once.
+//!
+//! Events are read from the ring without being given back, denials of past epochs without being removed. One commit
+//! makes the records durable together with the position and the epoch up to which they were read; only then is the
+//! position advanced and are the counts removed. After a crash the spool's last commit says what was done already.
+//!
+//! Where the spool is full nothing is read: the maps go on counting, connections go on owing their records, and what
+//! finds no room there is counted as lost, which is a record too.
+
+mod enrich;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use podwitness_datapath::{Outlet, Position, Sweep};
+use podwitness_runtime::{readiness::Condition, shutdown::Shutdown};
+use podwitness_spool::{Checkpoint, Record, Writer};
+
+use crate::{clock::Clock, definitions::Definitions, metrics::Metrics};
+use enrich::Enricher;
+
+/// Events in one commit at the most, so that a commit is some megabytes.
+const MOST_EVENTS: usize = 16_384;
+
+/// How often the witness does what.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Intervals {
+    /// How long an event may wait for a commit.
+    pub(crate) commit: Duration,
+    /// How often denials are drained.
+    pub(crate) drain: Duration,
+    /// How often the connection table is swept.
+    pub(crate) sweep: Duration,
+}
+
+/// The witness: owns the way out of the kernel and the way into the spool.
+pub(crate) struct Witness {
+    outlet: Outlet,
+    spool: Writer,
+    definitions: Arc<Definitions>,
+    metrics: Metrics,
+    is_keeping_up: Condition,
+    intervals: Intervals,
+    /// Up to where events are in the spool.
+    position: Position,
+    /// Up to which epoch denials are in the spool.
+    drained_epoch: u64,
+    /// The spool did not take the last commit.
+    is_refused: bool,
+}
+
+/// Why the witness cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WitnessError {
+    /// The kernel did not give what it should.
+    #[error(transparent)]
+    Datapath(#[from] podwitness_datapath::Error),
+    /// A clock could not be read.
+    #[error("cannot read the clock: {0}")]
+    Clock(#[from] nix::Error),
+}
+
+impl Witness {
+    /// Takes up the work where the spool says that it was left.
+    pub(crate) fn new(
+        mut outlet: Outlet,
+        spool: Writer,
+        checkpoint: Option<&Checkpoint>,
+        definitions: Arc<Definitions>,
+        metrics: Metrics,
+        is_keeping_up: Condition,
+        intervals: Intervals,
+    ) -> Result<Self, WitnessError> {
+        let ours = checkpoint.filter(|checkpoint| checkpoint.ring == outlet.ring_id().to_string());
+        let mut drained_epoch = 0;
+        if let Some(checkpoint) = ours {
+            // A crash between the commit and these two steps left what is in the spool already.
+            if checkpoint.ring_position > outlet.acknowledged() {
+                outlet.acknowledge_events(checkpoint.ring_position);
+            }
+            drained_epoch = u64::from(checkpoint.drained_epoch);
+            outlet.remove_counted(drained_epoch)?;
+        }
+        let position = outlet.acknowledged();
+        Ok(Self {
+            outlet,
+            spool,
+            definitions,
+            metrics,
+            is_keeping_up,
+            intervals,
+            position,
+            drained_epoch,
+            is_refused: false,
+        })
+    }
+
+    /// Works until a shutdown is requested, and then once more for what is there at that moment.
+    pub(crate) fn run(mut self, shutdown: &Shutdown) -> Result<(), WitnessError> {
+        let mut next_drain = Instant::now();
+        let mut next_sweep = Instant::now();
+        loop {
+            let is_last = shutdown.wait_timeout(self.intervals.commit);
+            let now = Instant::now();
+            if is_last || now >= next_sweep {
+                next_sweep = now + self.intervals.sweep;
+                self.sweep()?;
+            }
+            let drains = is_last || now >= next_drain;
+            if drains {
+                next_drain = now + self.intervals.drain;
+            }
+            self.bring_out(drains)?;
+            self.observe()?;
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sweeps until every connection was visited, making room in the ring between.
+    fn sweep(&mut self) -> Result<(), WitnessError> {
+        while self.outlet.sweep()? == Sweep::RingFull {
+            if !self.bring_out(false)? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings what is there into the spool. False where the spool takes nothing now.
+    fn bring_out(&mut self, drains: bool) -> Result<bool, WitnessError> {
+        Ok(self.bring_out_events()? && (!drains || self.bring_out_denials()?))
+    }
+
+    fn bring_out_events(&mut self) -> Result<bool, WitnessError> {
+        let mut events = Vec::new();
+        loop {
+            events.clear();
+            let end = self.outlet.read_events(self.position, MOST_EVENTS, &mut events);
+            if end == self.position {
+                return Ok(true);
+            }
+            let enricher = self.enricher()?;
+            let records: Vec<Record> = events.iter().filter_map(|event| enricher.event(event)).collect();
+            self.metrics.unread(events.len() - records.len());
+            if !self.commit(records, end, self.drained_epoch) {
+                return Ok(false);
+            }
+            self.outlet.acknowledge_events(end);
+            self.position = end;
+        }
+    }
+
+    fn bring_out_denials(&mut self) -> Result<bool, WitnessError> {
+        let (epoch, denials, losses) = self.outlet.turn_epoch()?;
+        if denials.is_empty() && losses.is_empty() {
+            return Ok(true);
+        }
+        let enricher = self.enricher()?;
+        let mut records: Vec<Record> = denials.iter().filter_map(|denial| enricher.denial(denial)).collect();
+        self.metrics.unread(denials.len() - records.len());
+        records.extend(losses.iter().map(|loss| enricher.loss(loss)));
+        if !self.commit(records, self.position, epoch) {
+            return Ok(false);
+        }
+        self.outlet.remove_counted(epoch)?;
+        self.drained_epoch = epoch;
+        Ok(true)
+    }
+
+    fn enricher(&self) -> Result<Enricher<'_>, WitnessError> {
+        Ok(Enricher { clock: Clock::now()?, definitions: &self.definitions })
+    }
+
+    /// Makes records durable; false where the spool did not take them, which is told when it begins.
+    fn commit(&mut self, records: Vec<Record>, position: Position, drained_epoch: u64) -> bool {
+        let checkpoint = Checkpoint {
+            ring: self.outlet.ring_id().to_string(),
+            ring_position: position,
+            drained_epoch: u32::try_from(drained_epoch).expect("an epoch a second for 136 years"),
+        };
+        let lost = losses_by_reason(&records);
+        match self.spool.commit(records, &*self.definitions, &checkpoint) {
+            Ok(committed) => {
+                if let Some(trouble) = committed.worked_around {
+                    tracing::error!(error = %trouble, "the disk refused a write; the verdicts are in the spool all the same");
+                }
+                self.metrics.committed(committed.records, &lost);
+                self.is_refused = false;
+                self.is_keeping_up.set(true);
+                true
+            }
+            Err(error) => {
+                self.metrics.refused_by_spool();
+                if !self.is_refused {
+                    tracing::error!(%error, "verdicts stay in the kernel until the spool takes them");
+                }
+                self.is_refused = true;
+                self.is_keeping_up.set(false);
+                false
+            }
+        }
+    }
+
+    fn observe(&self) -> Result<(), WitnessError> {
+        self.metrics.kernel(&self.outlet.counters()?);
+        self.metrics.spool_bytes(self.spool.bytes());
+        self.metrics.ring_waiting(self.outlet.waiting_bytes(self.position));
+        Ok(())
+    }
+}
+
+/// How many records the loss rows stand for, by the number of their reason.
+fn losses_by_reason(records: &[Record]) -> Vec<(u32, u64)> {
+    let loss = u32::from(podwitness_wire::EventKind::Loss.number());
+    let rows = records.iter().map(|Record::Verdict(verdict)| verdict);
+    rows.filter(|verdict| verdict.event == loss)
+        .map(|verdict| (verdict.reason, verdict.count.cast_unsigned()))
+        .collect()
+}

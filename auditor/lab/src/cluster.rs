@@ -1,0 +1,143 @@
+//! The lab's cluster as Kubernetes objects in a folder.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::error::LabError;
+use crate::lab::Lab;
+use crate::pod::PodSpec;
+
+/// The folder that is the agent's `source.directory`. A file appears, changes and disappears in one step, so that a
+/// reader never sees half of one.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    folder: PathBuf,
+    /// Where files are written before they are moved: beside the folder, so that its watcher does not see them.
+    workshop: PathBuf,
+    node: String,
+    node_addresses: Vec<IpAddr>,
+}
+
+impl Lab {
+    /// The lab's cluster, which is empty at first.
+    pub fn cluster(&self) -> Cluster {
+        Cluster {
+            folder: self.cluster_path(),
+            workshop: self.path().to_owned(),
+            node: self.node().name().to_owned(),
+            node_addresses: self.node().addresses().to_vec(),
+        }
+    }
+}
+
+impl Cluster {
+    /// Writes any text as the file `name`, in place of what stood there before.
+    pub fn write(&self, name: &str, text: &str) -> Result<(), LabError> {
+        let draft = self.workshop.join(format!("draft-{name}"));
+        fs::write(&draft, text).map_err(LabError::path("write", &draft))?;
+        let path = self.folder.join(name);
+        fs::rename(&draft, &path).map_err(LabError::path("move a file to", &path))
+    }
+
+    /// Takes the file `name` away.
+    pub fn remove(&self, name: &str) -> Result<(), LabError> {
+        let path = self.folder.join(name);
+        fs::remove_file(&path).map_err(LabError::path("remove", &path))
+    }
+
+    /// Writes the lab's Node object.
+    pub fn node(&self) -> Result<(), LabError> {
+        let addresses: Vec<Value> =
+            self.node_addresses.iter().map(|address| json!({"type": "InternalIP", "address": address})).collect();
+        let object = json!({
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": self.node, "uid": format!("uid-{}", self.node)},
+            "status": {"addresses": addresses},
+        });
+        self.object(&format!("node-{}.yaml", self.node), &object)
+    }
+
+    /// Writes a Namespace; its name is a label too, as the API server adds it.
+    pub fn namespace(&self, name: &str, labels: &[(&str, &str)]) -> Result<(), LabError> {
+        let mut all: BTreeMap<&str, &str> = labels.iter().copied().collect();
+        all.insert("kubernetes.io/metadata.name", name);
+        let object = json!({
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": name, "uid": format!("uid-{name}"), "labels": all},
+        });
+        self.object(&format!("namespace-{name}.yaml"), &object)
+    }
+
+    /// Writes a Pod of the lab's node.
+    pub fn pod(&self, spec: &PodSpec) -> Result<(), LabError> {
+        let ips: Vec<Value> = spec.addresses.iter().map(|address| json!({"ip": address})).collect();
+        let ports: Vec<Value> = spec
+            .ports
+            .iter()
+            .map(|port| json!({"name": port.name, "containerPort": port.number, "protocol": port.protocol}))
+            .collect();
+        let object = json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "namespace": spec.namespace, "name": spec.name, "uid": spec.uid, "labels": spec.labels,
+            },
+            "spec": {
+                "nodeName": self.node,
+                "serviceAccountName": spec.service_account,
+                "containers": [{"name": "main", "image": "lab", "ports": ports}],
+            },
+            "status": {
+                "phase": spec.phase,
+                "hostIP": self.node_addresses.first(),
+                "podIP": spec.addresses.first(),
+                "podIPs": ips,
+            },
+        });
+        self.object(&pod_file(spec), &object)
+    }
+
+    /// Takes a Pod away.
+    pub fn remove_pod(&self, spec: &PodSpec) -> Result<(), LabError> {
+        self.remove(&pod_file(spec))
+    }
+
+    /// Writes a NetworkPolicy from its spec as YAML text (what stands under `spec:`, indented or not).
+    pub fn policy(&self, namespace: &str, name: &str, spec: &str) -> Result<(), LabError> {
+        let spec: Value = serde_saphyr::from_str(spec).map_err(|error| {
+            LabError::Unusable(format!("the spec of policy {namespace}/{name} is no YAML: {error}"))
+        })?;
+        let object = json!({
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": {"namespace": namespace, "name": name, "uid": format!("uid-{namespace}-{name}"), "generation": 1},
+            "spec": spec,
+        });
+        self.object(&policy_file(namespace, name), &object)
+    }
+
+    /// Takes a NetworkPolicy away that [`Cluster::policy`] wrote.
+    pub fn remove_policy(&self, namespace: &str, name: &str) -> Result<(), LabError> {
+        self.remove(&policy_file(namespace, name))
+    }
+
+    fn object(&self, file: &str, object: &Value) -> Result<(), LabError> {
+        let text = serde_saphyr::to_string(object)
+            .map_err(|error| LabError::Unusable(format!("{file} cannot be written as YAML: {error}")))?;
+        self.write(file, &text)
+    }
+}
+
+fn pod_file(spec: &PodSpec) -> String {
+    format!("pod-{}-{}.yaml", spec.namespace, spec.name)
+}
+
+fn policy_file(namespace: &str, name: &str) -> String {
+    format!("policy-{namespace}-{name}.yaml")
+}

@@ -1,0 +1,316 @@
+# The parts of deploy/dev/setup that deploy/dev/test checks one by one. Sourced, never run.
+#
+# What depends on the machine comes in as an argument, so that a test can stand in for another machine. `fail` ends
+# with exit code 2: the question could not be answered.
+
+# The oldest versions that work, and the one version of the linker that was tried.
+CARGO_OLDEST=1.90
+KERNEL_OLDEST=6.6
+LINKER_VERSION=0.13.0
+LINKER_LLVM_VERSIONS='21 22 23'
+
+say() {
+    printf 'setup: %s\n' "$*" >&2
+}
+
+fail() {
+    printf 'error: %s\n' "$*" >&2
+    exit 2
+}
+
+# cache_folder: where everything goes that is not a package of the system.
+cache_folder() {
+    printf '%s\n' "${PODWITNESS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/podwitness}"
+}
+
+# require_root UID
+require_root() {
+    [ "$1" -eq 0 ] || fail 'run this as root (for example with sudo): it installs packages, and the demo and the tests load programs into the kernel and make network namespaces'
+}
+
+# at_least VERSION OLDEST
+at_least() {
+    [ "$(printf '%s\n%s\n' "$2" "$1" | sort --version-sort | head -n 1)" = "$2" ]
+}
+
+# is_known_system OS_RELEASE_FILE: whether packages are installed by themselves there.
+is_known_system() {
+    [ -r "$1" ] || return 1
+    (
+        ID='' VERSION_ID=''
+        # shellcheck disable=SC1090
+        . "$1"
+        case "$ID" in
+            debian) at_least "${VERSION_ID:-0}" 12 ;;
+            ubuntu) at_least "${VERSION_ID:-0}" 24.04 ;;
+            *) false ;;
+        esac
+    )
+}
+
+# system_name OS_RELEASE_FILE
+system_name() {
+    (
+        PRETTY_NAME='this system'
+        # shellcheck disable=SC1090
+        if [ -r "$1" ]; then . "$1"; fi
+        printf '%s\n' "$PRETTY_NAME"
+    )
+}
+
+# missing_tools: the names of the tools that are not there, one a line, as package_of knows them.
+missing_tools() {
+    local tool
+    for tool in cc make git ip unshare python3; do
+        command -v "$tool" >/dev/null || printf '%s\n' "$tool"
+    done
+    [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -d /etc/pki/tls/certs ] || printf '%s\n' ca-certificates
+}
+
+# package_of TOOL: the Debian packages that bring it.
+package_of() {
+    case "$1" in
+        cc) echo build-essential ;;
+        ip) echo iproute2 ;;
+        unshare) echo util-linux ;;
+        python3) echo python3 python3-venv ;;
+        *) echo "$1" ;;
+    esac
+}
+
+# require_tools OS_RELEASE_FILE TOOL...: installs the missing tools, or says what to install.
+require_tools() {
+    local os_release=$1 packages=() tool
+    shift
+    [ $# -gt 0 ] || return 0
+    if ! is_known_system "$os_release"; then
+        fail "$(system_name "$os_release") is not a system on which this script can install packages (Debian 12 or newer, Ubuntu 24.04 or newer); install these yourself and run it again: $*"
+    fi
+    for tool in "$@"; do
+        # shellcheck disable=SC2207
+        packages+=($(package_of "$tool"))
+    done
+    install_packages "${packages[@]}"
+}
+
+# install_packages PACKAGE...
+install_packages() {
+    say "installing the packages $* (apt; a minute or so)"
+    apt-get update -qq || fail 'apt-get update failed, see above'
+    # Nothing of the machine's owner is removed to make room.
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends --no-remove "$@" >&2 ||
+        fail "apt cannot install $*, see above"
+}
+
+# require_cargo: cargo is not installed by this script, because where it comes from is its user's choice.
+require_cargo() {
+    local version component
+    command -v cargo >/dev/null ||
+        fail "cargo is not there: install Rust $CARGO_OLDEST or newer for this user (https://rustup.rs) and run this again"
+    version=$(cargo --version | cut -d ' ' -f 2)
+    at_least "$version" "$CARGO_OLDEST" ||
+        fail "cargo $version is too old: Rust $CARGO_OLDEST or newer is needed (with rustup: rustup update stable)"
+    for component in clippy fmt; do
+        cargo "$component" --version >/dev/null 2>&1 && continue
+        command -v rustup >/dev/null || fail "cargo $component is not there: install it from where your cargo comes"
+        say "adding cargo $component"
+        rustup component add "${component/#fmt/rustfmt}"
+    done
+}
+
+# llvm_major: the major version of LLVM in the output of `rustc -vV` on standard input.
+llvm_major() {
+    sed -n 's/^LLVM version: \([0-9]*\).*/\1/p'
+}
+
+# has_bpf_core RUSTC: whether the compiler has a core library for the BPF target, as Debian's has.
+has_bpf_core() {
+    local folder
+    folder=$("$1" --print target-libdir --target bpfel-unknown-none 2>/dev/null) || return 1
+    compgen -G "$folder/libcore-*.rlib" >/dev/null
+}
+
+# nightly_sysroot: where rustup keeps the nightly compiler; fails where there is none.
+nightly_sysroot() {
+    command -v rustup >/dev/null && rustup run nightly rustc --print sysroot 2>/dev/null
+}
+
+# has_nightly_source: whether nightly can build the core library.
+has_nightly_source() {
+    local sysroot
+    sysroot=$(nightly_sysroot) && [ -d "$sysroot/lib/rustlib/src/rust/library/core" ]
+}
+
+# bpf_compiler: `debian` or `nightly`, the same that ebpf/object/build.rs will take; fails where neither is there.
+bpf_compiler() {
+    if has_bpf_core /usr/bin/rustc; then
+        echo debian
+    elif has_nightly_source; then
+        echo nightly
+    else
+        return 1
+    fi
+}
+
+# require_bpf_compiler OS_RELEASE_FILE
+require_bpf_compiler() {
+    bpf_compiler >/dev/null && return
+    if is_known_system "$1" && distribution_has_bpf_compiler; then
+        install_packages rustc-web libstd-rust-web-dev-bpf
+    elif command -v rustup >/dev/null; then
+        say 'installing the nightly compiler with its sources, which builds the kernel programs (rustup; a minute or so)'
+        rustup toolchain install nightly --profile minimal --component rust-src ||
+            fail 'rustup cannot install nightly with rust-src, see above'
+    fi
+    bpf_compiler >/dev/null ||
+        fail 'no compiler for the BPF target: install rustup (https://rustup.rs) and run this again; it then adds nightly with rust-src'
+}
+
+# distribution_has_bpf_compiler: whether Debian's compiler can be had here, new enough and without removing anything.
+distribution_has_bpf_compiler() {
+    apt-get update -qq || fail 'apt-get update failed, see above'
+    local version
+    version=$(apt-cache policy libstd-rust-web-dev-bpf | sed -n 's/^ *Candidate: //p')
+    [ -n "$version" ] && [ "$version" != '(none)' ] && at_least "$version" "$CARGO_OLDEST" &&
+        apt-get install --simulate --no-remove rustc-web libstd-rust-web-dev-bpf >/dev/null 2>&1
+}
+
+# linker_is_built TOOLS_FOLDER LLVM_MAJOR: whether ours is there, runs, and reads what this version of LLVM writes.
+linker_is_built() {
+    "$1/bin/bpf-linker" --version >/dev/null 2>&1 || return 1
+    grep --quiet "\"bpf-linker $LINKER_VERSION .*\"llvm-$2\"" "$1/.crates2.json"
+}
+
+# require_linker TOOLS_FOLDER: bpf-linker must be linked with the LLVM whose bitcode it is to read.
+require_linker() {
+    local tools=$1 llvm prefix sysroot
+    if command -v bpf-linker >/dev/null && [ "$(command -v bpf-linker)" != "$tools/bin/bpf-linker" ]; then
+        return # somebody has chosen one
+    fi
+    case "$(bpf_compiler)" in
+        debian)
+            llvm=$(/usr/bin/rustc -vV | llvm_major)
+            prefix=/usr/lib/llvm-$llvm
+            ;;
+        nightly)
+            sysroot=$(nightly_sysroot)
+            llvm=$("$sysroot/bin/rustc" -vV | llvm_major)
+            prefix=$tools/llvm
+            ;;
+    esac
+    linker_is_built "$tools" "$llvm" && return
+    case " $LINKER_LLVM_VERSIONS " in
+        *" $llvm "*) ;;
+        *) fail "the compiler for the BPF target has LLVM $llvm, and bpf-linker $LINKER_VERSION works with LLVM ${LINKER_LLVM_VERSIONS// /, }: install a bpf-linker that fits on the PATH" ;;
+    esac
+    if [ "$prefix" = "$tools/llvm" ]; then
+        link_rustup_llvm "$sysroot" "$prefix"
+    else
+        install_packages "llvm-$llvm-dev" "libpolly-$llvm-dev" libzstd-dev zlib1g-dev
+    fi
+    say "building bpf-linker $LINKER_VERSION with LLVM $llvm (about two minutes, once)"
+    env PATH="$PATH:$tools/bin" LLVM_PREFIX="$prefix" "LLVM_SYS_${llvm}1_PREFIX=$prefix" \
+        cargo install bpf-linker --locked --force --version "$LINKER_VERSION" \
+        --no-default-features --features "llvm-$llvm" --root "$tools" ||
+        fail "bpf-linker $LINKER_VERSION does not build, see above"
+    linker_is_built "$tools" "$llvm" || fail "$tools/bin/bpf-linker was built and does not run"
+}
+
+# link_rustup_llvm SYSROOT PREFIX: makes a folder from which bpf-linker links the LLVM that rustup's compiler brings.
+# Both names are needed: the first to link with, the second, its soname, to run with.
+link_rustup_llvm() {
+    local library
+    library=$(compgen -G "$1/lib/libLLVM.so.*") ||
+        fail "rustup's nightly brings no LLVM library to link with on $(uname -m): put a released bpf-linker $LINKER_VERSION on the PATH (cargo binstall bpf-linker@$LINKER_VERSION) and run this again"
+    rm -rf "$2"
+    mkdir -p "$2/lib"
+    ln -s "$library" "$2/lib/libLLVM.so"
+    ln -s "$library" "$2/lib/${library##*/}"
+}
+
+# require_python OS_RELEASE_FILE CACHE REQUIREMENTS: a Python environment with exactly what the requirements pin, and
+# its DuckDB in the cache's bin, where it can be put on the path without the environment's Python.
+require_python() {
+    local folder=$2/python bin=$2/bin requirements=$3
+    if cmp --silent "$requirements" "$folder/requirements.txt" && "$bin/duckdb" --version >/dev/null 2>&1; then
+        return
+    fi
+    # Debian ships Python without what makes an environment.
+    python3 -c 'import ensurepip, venv' 2>/dev/null || require_tools "$1" python3-venv
+    say 'installing DuckDB into an environment of its own (pip; half a minute)'
+    python3 -m venv --clear "$folder" || fail "python3 cannot make an environment in $folder, see above"
+    "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements" ||
+        fail "pip cannot install what $requirements names, see above"
+    mkdir -p "$bin"
+    ln --symbolic --force --no-target-directory "$folder/bin/duckdb" "$bin/duckdb"
+    cp "$requirements" "$folder/requirements.txt"
+}
+
+# What the machine lacks. Each prints one sentence and fails, or prints nothing.
+
+# check_kernel RELEASE: as `uname -r` says it.
+check_kernel() {
+    at_least "$1" "$KERNEL_OLDEST" || {
+        echo "the kernel $1 is too old: the hooks need $KERNEL_OLDEST or newer (tcx links)"
+        return 1
+    }
+}
+
+# check_btf FILE
+check_btf() {
+    [ -r "$1" ] || {
+        echo "the kernel has no BTF ($1 is not there): boot one that was built with CONFIG_DEBUG_INFO_BTF"
+        return 1
+    }
+}
+
+# check_bpffs FILE: the kernel's list of file systems.
+check_bpffs() {
+    grep --quiet --word-regexp bpf "$1" || {
+        echo "the kernel has no BPF file system ($1 does not name it): boot one that was built with CONFIG_BPF_SYSCALL"
+        return 1
+    }
+}
+
+# check_bpf RESULT: as try_bpf says it.
+check_bpf() {
+    case "$1" in
+        ok) return 0 ;;
+        ENOSYS) echo 'the kernel has no BPF system call: boot one that was built with CONFIG_BPF_SYSCALL' ;;
+        EPERM) echo 'the BPF system call is forbidden to this process: a container needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON and a seccomp profile that lets bpf pass' ;;
+        *) echo "the BPF system call does not work here: it ends with $1" ;;
+    esac
+    return 1
+}
+
+# try_bpf: makes the smallest BPF map there is, and prints `ok` or the name of the error.
+try_bpf() {
+    python3 - <<'PYTHON'
+import ctypes, errno, os, platform, struct
+number = {"x86_64": 321, "aarch64": 280}.get(platform.machine(), 280)
+BPF_MAP_CREATE, BPF_MAP_TYPE_ARRAY = 0, 2
+attributes = struct.pack("=IIII", BPF_MAP_TYPE_ARRAY, 4, 4, 1).ljust(128, b"\0")
+libc = ctypes.CDLL(None, use_errno=True)
+descriptor = libc.syscall(number, BPF_MAP_CREATE, ctypes.c_char_p(attributes), len(attributes))
+print("ok" if descriptor >= 0 else errno.errorcode.get(ctypes.get_errno(), ctypes.get_errno()))
+PYTHON
+}
+
+# check_namespaces COMMAND...: the command that makes them.
+check_namespaces() {
+    "$@" true 2>/dev/null || {
+        echo 'network and mount namespaces cannot be made here: a container needs CAP_SYS_ADMIN and a seccomp profile that lets unshare pass'
+        return 1
+    }
+}
+
+# check_machine: says everything that is lacking, and fails if anything is.
+check_machine() {
+    local lacking=0
+    check_kernel "$(uname -r)" || lacking=1
+    check_btf /sys/kernel/btf/vmlinux || lacking=1
+    check_bpffs /proc/filesystems || lacking=1
+    check_bpf "$(try_bpf)" || lacking=1
+    check_namespaces unshare --net --mount --propagation private || lacking=1
+    return "$lacking"
+}

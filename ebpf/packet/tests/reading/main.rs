@@ -1,0 +1,9 @@
+//! What is read from frames: well-formed ones, broken ones, and any bytes at all.
+
+mod broken;
+mod frames;
+mod ipv4;
+mod ipv6;
+mod neighbours;
+mod quoted;
+mod random;

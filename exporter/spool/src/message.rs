@@ -1,0 +1,233 @@
+//! What the agent hands over, as protobuf messages: field numbers are never given a second meaning, so that either
+//! program may be upgraded first.
+//!
+//! Enumerations are the numbers of the wire crate (`podwitness-wire`, one closed, append-only list each) as `u32`, with
+//! 0 for absent. Records refer to definitions ([`Identity`], [`RuleSet`], [`Revision`]) by id.
+
+/// One row of evidence, whatever its table.
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub enum Record {
+    /// A row of `verdicts`.
+    #[prost(message, tag = "1")]
+    Verdict(Verdict),
+}
+
+/// A verdict, its semantics final: the source is the initiator, the namespace is the endpoint's.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Verdict {
+    /// When it happened, microseconds since 1970 in UTC; for counted rows, the first time.
+    #[prost(int64, tag = "1")]
+    pub time_us: i64,
+    /// The last time, microseconds since 1970 in UTC, where counted or closed.
+    #[prost(int64, optional, tag = "2")]
+    pub last_time_us: Option<i64>,
+    /// Place in the sequence of its boot and namespace, from 1. Set by [`Writer::commit`](crate::Writer::commit).
+    #[prost(int64, tag = "3")]
+    pub seq: i64,
+    /// The endpoint's namespace, `_unknown` where its pod is not known.
+    #[prost(string, tag = "4")]
+    pub namespace: String,
+    /// `EventKind` of the wire crate.
+    #[prost(uint32, tag = "5")]
+    pub event: u32,
+    /// `Verdict` of the wire crate.
+    #[prost(uint32, tag = "6")]
+    pub verdict: u32,
+    /// `Direction` of the wire crate, 0 on loss rows that have none.
+    #[prost(uint32, tag = "7")]
+    pub direction: u32,
+    /// `Reason` of the wire crate.
+    #[prost(uint32, tag = "8")]
+    pub reason: u32,
+    /// Connections, attempts or lost records that this row stands for.
+    #[prost(int64, tag = "9")]
+    pub count: i64,
+    /// The IP header's protocol number, absent on loss rows.
+    #[prost(uint32, optional, tag = "10")]
+    pub protocol: Option<u32>,
+    /// The initiator's address in network order: 4 or 16 bytes, empty on loss rows.
+    #[prost(bytes = "vec", tag = "11")]
+    pub src_ip: Vec<u8>,
+    /// The responder's address in network order: 4 or 16 bytes, empty on loss rows.
+    #[prost(bytes = "vec", tag = "12")]
+    pub dst_ip: Vec<u8>,
+    /// The initiator's port, absent where the protocol has none or the row stands for several.
+    #[prost(uint32, optional, tag = "13")]
+    pub src_port: Option<u32>,
+    /// The responder's port, absent where the protocol has none.
+    #[prost(uint32, optional, tag = "14")]
+    pub dst_port: Option<u32>,
+    /// TCP flags of the deciding packet.
+    #[prost(uint32, optional, tag = "15")]
+    pub tcp_flags: Option<u32>,
+    /// ICMP type of the deciding packet.
+    #[prost(uint32, optional, tag = "16")]
+    pub icmp_type: Option<u32>,
+    /// ICMP code of the deciding packet.
+    #[prost(uint32, optional, tag = "17")]
+    pub icmp_code: Option<u32>,
+    /// [`Identity::id`] of the initiator, 0 for none.
+    #[prost(uint32, tag = "18")]
+    pub src_identity: u32,
+    /// [`Identity::id`] of the responder, 0 for none.
+    #[prost(uint32, tag = "19")]
+    pub dst_identity: u32,
+    /// `Known` of the wire crate for the initiator, 0 on loss rows.
+    #[prost(uint32, tag = "20")]
+    pub src_known: u32,
+    /// `Known` of the wire crate for the responder, 0 on loss rows.
+    #[prost(uint32, tag = "21")]
+    pub dst_known: u32,
+    /// Packets that left the endpoint.
+    #[prost(int64, optional, tag = "22")]
+    pub packets_out: Option<i64>,
+    /// Bytes that left the endpoint.
+    #[prost(int64, optional, tag = "23")]
+    pub bytes_out: Option<i64>,
+    /// Packets that came to the endpoint.
+    #[prost(int64, optional, tag = "24")]
+    pub packets_in: Option<i64>,
+    /// Bytes that came to the endpoint.
+    #[prost(int64, optional, tag = "25")]
+    pub bytes_in: Option<i64>,
+    /// [`RuleSet::id`] of what decided, 0 for none.
+    #[prost(uint32, tag = "26")]
+    pub rule_set: u32,
+    /// On `change`, [`RuleSet::id`] of what had decided before, 0 for none.
+    #[prost(uint32, tag = "27")]
+    pub previous_rule_set: u32,
+    /// On `change`, `Verdict` of the wire crate as it was before; else 0.
+    #[prost(uint32, tag = "28")]
+    pub previous_verdict: u32,
+    /// [`Revision::number`] of the policy in force, 0 for none.
+    #[prost(int64, tag = "29")]
+    pub policy_revision: i64,
+    /// The Service that was addressed.
+    #[prost(message, optional, tag = "30")]
+    pub service: Option<Service>,
+}
+
+/// The Service whose address the packet had when the hook saw it.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Service {
+    /// The Service's namespace.
+    #[prost(string, tag = "1")]
+    pub namespace: String,
+    /// The Service's name.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// The Service's address in network order: 4 or 16 bytes.
+    #[prost(bytes = "vec", tag = "3")]
+    pub ip: Vec<u8>,
+    /// The Service's port.
+    #[prost(uint32, tag = "4")]
+    pub port: u32,
+    /// How much was known of the backend: `none`, `exact`, `all-backends` or `mixed`.
+    #[prost(string, tag = "5")]
+    pub nat_resolution: String,
+}
+
+/// Who had an address at the decision. An empty string means unknown.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct Identity {
+    /// What records refer to, never 0.
+    #[prost(uint32, tag = "1")]
+    pub id: u32,
+    /// The pod's namespace.
+    #[prost(string, tag = "2")]
+    pub namespace: String,
+    /// The pod's name.
+    #[prost(string, tag = "3")]
+    pub pod: String,
+    /// The pod's uid.
+    #[prost(string, tag = "4")]
+    pub pod_uid: String,
+    /// The pod's service account.
+    #[prost(string, tag = "5")]
+    pub service_account: String,
+    /// Kind of the workload that owns the pod.
+    #[prost(string, tag = "6")]
+    pub workload_kind: String,
+    /// Name of the workload that owns the pod.
+    #[prost(string, tag = "7")]
+    pub workload: String,
+    /// The node on which the pod runs, or that has the address.
+    #[prost(string, tag = "8")]
+    pub node: String,
+    /// The pod's labels: a JSON object with sorted keys.
+    #[prost(string, tag = "9")]
+    pub labels: String,
+}
+
+/// The rules that allow a class of traffic, or the policies that isolate from it.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct RuleSet {
+    /// What records refer to, never 0.
+    #[prost(uint32, tag = "1")]
+    pub id: u32,
+    /// Its members, in the order in which they are shown.
+    #[prost(message, repeated, tag = "2")]
+    pub policies: Vec<PolicyRule>,
+}
+
+/// One member of a [`RuleSet`].
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct PolicyRule {
+    /// The policy's namespace.
+    #[prost(string, tag = "1")]
+    pub namespace: String,
+    /// The policy's name.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// The policy's uid, empty if unknown.
+    #[prost(string, tag = "3")]
+    pub uid: String,
+    /// Index of the rule in the policy, from 0; absent where the policy isolates.
+    #[prost(int32, optional, tag = "4")]
+    pub rule: Option<i32>,
+}
+
+/// A compiled policy of this node.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct Revision {
+    /// What records refer to, never 0.
+    #[prost(int64, tag = "1")]
+    pub number: i64,
+    /// SHA-256 of the compiled content, in lower-case hexadecimal.
+    #[prost(string, tag = "2")]
+    pub sha256: String,
+}
+
+/// Who writes: the same for every record of a segment.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct Origin {
+    /// The cluster's name.
+    #[prost(string, tag = "1")]
+    pub cluster: String,
+    /// The node's name.
+    #[prost(string, tag = "2")]
+    pub node: String,
+    /// The kernel's boot id, within which sequence numbers run.
+    #[prost(string, tag = "3")]
+    pub boot: String,
+    /// The agent's version.
+    #[prost(string, tag = "4")]
+    pub agent_version: String,
+    /// SHA-256 of the eBPF object in lower-case hexadecimal.
+    #[prost(string, tag = "5")]
+    pub object_sha256: String,
+}
+
+/// The place in the source up to which everything is in the spool. The spool keeps it and does not look into it.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct Checkpoint {
+    /// Which ring buffer the position belongs to.
+    #[prost(string, tag = "1")]
+    pub ring: String,
+    /// The consumer position after the last event that was committed.
+    #[prost(uint64, tag = "2")]
+    pub ring_position: u64,
+    /// The last epoch of denied attempts that was committed.
+    #[prost(uint32, tag = "3")]
+    pub drained_epoch: u32,
+}

@@ -1,0 +1,7 @@
+//! What the spool promises, through its public interface.
+
+mod golden;
+mod known_errors;
+mod model;
+mod ordinary;
+mod samples;

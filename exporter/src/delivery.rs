@@ -1,0 +1,106 @@
+//! Putting into a store that may be away: repeated for ever, told once.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use backon::{BackoffBuilder as _, ExponentialBuilder};
+use bytes::Bytes;
+use podwitness_runtime::readiness::Condition;
+use podwitness_runtime::shutdown::Shutdown;
+
+use crate::metrics::Metrics;
+use crate::store::{FailureKind, PutError, Store};
+
+const FIRST_DELAY: Duration = Duration::from_millis(500);
+
+/// Half of it is what a person waits on average, who has just mended the store.
+const LONGEST_DELAY: Duration = Duration::from_secs(60);
+
+/// While the exporter stops, there is no time for long ones.
+const LONGEST_DELAY_WHILE_STOPPING: Duration = Duration::from_secs(1);
+
+/// The store, with what was last known of it.
+pub(crate) struct Delivery {
+    store: Store,
+    /// Why the last put failed; `None` where it did not.
+    outage: Option<FailureKind>,
+    /// Met while the store took what it was given last.
+    answered: Condition,
+    metrics: Arc<Metrics>,
+    shutdown: Shutdown,
+}
+
+impl Delivery {
+    pub(crate) fn new(store: Store, answered: Condition, metrics: Arc<Metrics>, shutdown: Shutdown) -> Self {
+        Self { store, outage: None, answered, metrics, shutdown }
+    }
+
+    /// Makes sure that the root is ours to write to. Completes when it is.
+    pub(crate) async fn claim_root(&mut self) {
+        let mut delays = delays();
+        loop {
+            let outcome = self.store.claim_root().await;
+            if self.succeeded(outcome) {
+                return;
+            }
+            self.wait(delays.next()).await;
+        }
+    }
+
+    /// Puts `bytes` at `path`. Completes when they are in the store.
+    pub(crate) async fn put(&mut self, path: &str, bytes: Bytes) {
+        let mut delays = delays();
+        loop {
+            let outcome = self.store.put_once(path, bytes.clone()).await;
+            if self.succeeded(outcome) {
+                self.metrics.objects_put.inc();
+                self.metrics.bytes_put.inc_by(bytes.len() as u64);
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                self.metrics.last_put_time.set(now.as_secs_f64());
+                return;
+            }
+            self.wait(delays.next()).await;
+        }
+    }
+
+    fn succeeded(&mut self, outcome: Result<(), PutError>) -> bool {
+        self.answered.set(outcome.is_ok());
+        match outcome {
+            Ok(()) => {
+                if self.outage.take().is_some() {
+                    tracing::info!("the store takes evidence again");
+                }
+                true
+            }
+            Err(error) => {
+                self.metrics.put_failed(error.kind);
+                if self.outage.replace(error.kind) == Some(error.kind) {
+                    tracing::debug!(kind = error.kind.name(), "{error}");
+                } else {
+                    tracing::warn!(kind = error.kind.name(), "{error}; trying again until it succeeds");
+                }
+                false
+            }
+        }
+    }
+
+    async fn wait(&self, delay: Option<Duration>) {
+        let delay = delay.unwrap_or(LONGEST_DELAY);
+        if self.shutdown.is_requested() {
+            return tokio::time::sleep(delay.min(LONGEST_DELAY_WHILE_STOPPING)).await;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = self.shutdown.requested() => {}
+        }
+    }
+}
+
+fn delays() -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::default()
+        .with_min_delay(FIRST_DELAY)
+        .with_max_delay(LONGEST_DELAY)
+        .without_max_times()
+        .with_jitter()
+        .build()
+}

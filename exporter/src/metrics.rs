@@ -1,0 +1,97 @@
+//! The exporter's metrics; all names begin with `podwitness_exporter_`.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::store::FailureKind;
+
+type Seconds = Gauge<f64, AtomicU64>;
+
+/// The label of failed puts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Failure {
+    kind: &'static str,
+}
+
+/// What is counted.
+#[derive(Default)]
+pub struct Metrics {
+    /// Records read from the spool.
+    pub records_read: Counter,
+    /// Records whose file is in the store.
+    pub records_exported: Counter,
+    /// Objects put into the store, or found there with the same bytes.
+    pub objects_put: Counter,
+    /// The bytes of those objects.
+    pub bytes_put: Counter,
+    /// Bytes of the spool that were passed over because they are damaged.
+    pub spool_damaged_bytes: Counter,
+    /// Ids in records that the spool had no definition for.
+    pub unresolved_references: Counter,
+    /// Bytes in the spool.
+    pub spool_bytes: Gauge,
+    /// The age of the oldest record that was read and is not in the store.
+    pub oldest_unexported_age: Seconds,
+    /// When an object was put last, in Unix seconds; 0 before the first.
+    pub last_put_time: Seconds,
+    put_failures: Family<Failure, Counter>,
+}
+
+impl Metrics {
+    /// Counts a put that failed.
+    pub fn put_failed(&self, kind: FailureKind) {
+        self.put_failures.get_or_create(&Failure { kind: kind.name() }).inc();
+    }
+
+    /// A registry of all of them.
+    pub fn registry(&self) -> Registry {
+        // An alert on a counter needs it to be there before it first counts.
+        for kind in FailureKind::ALL {
+            drop(self.put_failures.get_or_create(&Failure { kind: kind.name() }));
+        }
+        let mut registry = Registry::with_prefix("podwitness_exporter");
+        registry.register("records_read", "Records read from the spool", self.records_read.clone());
+        registry.register("records_exported", "Records whose file is in the store", self.records_exported.clone());
+        registry.register(
+            "objects_put",
+            "Objects put into the store, or found there with the same bytes",
+            self.objects_put.clone(),
+        );
+        registry.register_with_unit("put", "Bytes of the objects put", Unit::Bytes, self.bytes_put.clone());
+        registry.register(
+            "put_failures",
+            "Puts that failed, by what can be done about it; each is repeated",
+            self.put_failures.clone(),
+        );
+        registry.register_with_unit("spool", "Bytes in the spool", Unit::Bytes, self.spool_bytes.clone());
+        registry.register_with_unit(
+            "spool_damaged",
+            "Bytes of the spool passed over because they are damaged",
+            Unit::Bytes,
+            self.spool_damaged_bytes.clone(),
+        );
+        registry.register(
+            "unresolved_references",
+            "Ids in records for which the spool had no definition",
+            self.unresolved_references.clone(),
+        );
+        registry.register_with_unit(
+            "oldest_unexported_age",
+            "Age of the oldest record that was read and is not in the store",
+            Unit::Seconds,
+            self.oldest_unexported_age.clone(),
+        );
+        registry.register_with_unit(
+            "last_put_timestamp",
+            "When an object was put last, in Unix time; 0 before the first",
+            Unit::Seconds,
+            self.last_put_time.clone(),
+        );
+        registry
+    }
+}

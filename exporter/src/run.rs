@@ -1,0 +1,200 @@
+//! The loop: gather, stage, put, done, clear; see the crate's documentation for why in this order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parquet::errors::ParquetError;
+use podwitness_config::Config;
+use podwitness_runtime::readiness::{Condition, Readiness};
+use podwitness_runtime::shutdown::Shutdown;
+use podwitness_spool::SpoolError;
+use thiserror::Error;
+
+use crate::batch::{Batch, Limits};
+use crate::delivery::Delivery;
+use crate::metrics::Metrics;
+use crate::source::{Next, Source};
+use crate::staging::{Plan, Staging, StagingError};
+use crate::store::{OpenError, Store};
+
+/// How often the spool is looked at when nothing was there. The agent commits at most ten times a second.
+const POLL: Duration = Duration::from_millis(250);
+
+/// How long a stop may take while the store is away: less than the 30 s after which Kubernetes kills.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// Why the exporter cannot go on. A store that refuses is not among them: it is tried for ever.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The spool cannot be read.
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    /// The staging folder cannot be used.
+    #[error(transparent)]
+    Staging(#[from] StagingError),
+    /// A file cannot be made of the records.
+    #[error("cannot write Parquet: {0}")]
+    Parquet(#[from] ParquetError),
+}
+
+/// An exporter that has not begun.
+pub struct Exporter {
+    config: Config,
+    limits: Limits,
+    label_columns: Arc<[String]>,
+    delivery: Delivery,
+    spool_open: Condition,
+    metrics: Arc<Metrics>,
+    shutdown: Shutdown,
+}
+
+impl Exporter {
+    /// Prepares one; nothing is read or sent yet. `environment` has the store's settings and credentials.
+    pub fn new(
+        config: &Config,
+        environment: impl IntoIterator<Item = (String, String)>,
+        readiness: &Readiness,
+        metrics: Arc<Metrics>,
+        shutdown: Shutdown,
+    ) -> Result<Self, OpenError> {
+        let store = Store::open(&config.store.url, environment)?;
+        let spool_open = readiness.condition("spool open");
+        let store_answered = readiness.condition("store takes evidence");
+        Ok(Self {
+            limits: Limits { max_age: config.batch.max_age, max_bytes: config.batch.max_bytes },
+            label_columns: config.labels.columns.as_slice().into(),
+            delivery: Delivery::new(store, store_answered, Arc::clone(&metrics), shutdown.clone()),
+            config: config.clone(),
+            spool_open,
+            metrics,
+            shutdown,
+        })
+    }
+}
+
+/// Exports until the stop is requested and the spool is empty, or [`GRACE`] has passed since.
+pub async fn until_stopped(exporter: Exporter, shutdown: &Shutdown) -> Result<(), RunError> {
+    let out_of_time = async {
+        shutdown.requested().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        // Dropping the work is a kill like any other.
+        result = work(exporter) => result,
+        () = out_of_time => {
+            tracing::warn!("stopped before the store had taken everything; the rest stays in the spool");
+            Ok(())
+        }
+    }
+}
+
+async fn work(mut exporter: Exporter) -> Result<(), RunError> {
+    let Some(mut source) = exporter.open_source().await? else { return Ok(()) };
+    let (staging, unfinished) = Staging::open(&exporter.config.spool.path)?;
+    exporter.delivery.claim_root().await;
+    if let Some(plan) = unfinished {
+        tracing::info!(files = plan.files.len(), "finishing the batch that an earlier run had begun to put");
+        exporter.put(&staging, &plan).await?;
+        source.done_again(plan.end)?;
+        staging.clear()?;
+    }
+    while let Some(batch) = exporter.gather(&mut source).await? {
+        exporter.export(batch, &mut source, &staging).await?;
+    }
+    tracing::info!("stopped; everything in the spool is in the store");
+    Ok(())
+}
+
+impl Exporter {
+    /// Waits for the agent to make the spool; `None` where the stop is requested before.
+    async fn open_source(&self) -> Result<Option<Source>, SpoolError> {
+        let path = &self.config.spool.path;
+        let mut told = false;
+        loop {
+            if let Some(source) = Source::open(path, &self.spool_open, &self.metrics)? {
+                return Ok(Some(source));
+            }
+            if self.shutdown.is_requested() {
+                return Ok(None);
+            }
+            if !told {
+                told = true;
+                tracing::info!(spool = %path.display(), "waiting for the agent to make the spool");
+            }
+            self.idle().await;
+        }
+    }
+
+    /// The next batch, closed; `None` where the stop is requested and the spool is empty.
+    async fn gather(&self, source: &mut Source) -> Result<Option<Batch>, SpoolError> {
+        let mut open: Option<Batch> = None;
+        loop {
+            match source.next()? {
+                Some(Next::Batch(spooled)) => match &mut open {
+                    Some(batch) if !batch.accepts(&spooled) => {
+                        source.put_back(Next::Batch(spooled));
+                        return Ok(open);
+                    }
+                    Some(batch) => batch.append(&spooled),
+                    None => open = Some(Batch::begin(&spooled, Arc::clone(&self.label_columns))),
+                },
+                // What is behind the damage moves the cursor past it.
+                Some(Next::Damage(_)) => {}
+                None => {
+                    self.observe(open.as_ref(), source);
+                    if self.shutdown.is_requested() || open.as_ref().is_some_and(|batch| batch.is_due(self.limits)) {
+                        return Ok(open);
+                    }
+                    self.idle().await;
+                }
+            }
+            if open.as_ref().is_some_and(|batch| batch.is_full(self.limits)) {
+                return Ok(open);
+            }
+        }
+    }
+
+    async fn export(&mut self, batch: Batch, source: &mut Source, staging: &Staging) -> Result<(), RunError> {
+        let end = batch.end();
+        let unresolved = batch.unresolved();
+        if unresolved > 0 {
+            tracing::error!(
+                records = unresolved,
+                "records refer to definitions that the agent did not write; their columns are null"
+            );
+            self.metrics.unresolved_references.inc_by(unresolved);
+        }
+        let files = batch.into_files(self.config.retention.default)?;
+        if files.is_empty() {
+            return Ok(source.done(end)?);
+        }
+        let plan = staging.plan(files, end)?;
+        self.put(staging, &plan).await?;
+        source.done(end)?;
+        staging.clear()?;
+        self.observe(None, source);
+        Ok(())
+    }
+
+    async fn put(&mut self, staging: &Staging, plan: &Plan) -> Result<(), StagingError> {
+        for file in &plan.files {
+            self.delivery.put(&file.path, staging.read(file)?.into()).await;
+            self.metrics.records_exported.inc_by(file.content.rows);
+            tracing::debug!(path = file.path, rows = file.content.rows, bytes = file.bytes, "put");
+        }
+        Ok(())
+    }
+
+    fn observe(&self, open: Option<&Batch>, source: &Source) {
+        let age = open.and_then(Batch::age).unwrap_or_default();
+        self.metrics.oldest_unexported_age.set(age.as_secs_f64());
+        self.metrics.spool_bytes.set(i64::try_from(source.bytes()).unwrap_or(i64::MAX));
+    }
+
+    async fn idle(&self) {
+        tokio::select! {
+            () = tokio::time::sleep(POLL) => {}
+            () = self.shutdown.requested() => {}
+        }
+    }
+}

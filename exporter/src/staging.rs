@@ -1,0 +1,237 @@
+//! The batch that is on its way into the store, on disk.
+//!
+//! ```text
+//! <spool>/exporter/staging/plan.json        what is to be put where, and where in the spool it ends
+//! <spool>/exporter/staging/<n>.parquet      the bytes, exactly
+//! ```
+//!
+//! Invariants:
+//!
+//! - There is a plan or there is none: it appears by a rename, after every byte that it names is synced.
+//! - While there is a plan, its files are not changed. The staged bytes *are* the batch: a repeat after a crash puts the same
+//!   bytes at the same paths, whatever has since become of the configuration or of this program.
+//! - Files without a plan are of a batch that was never put anywhere, and are removed at start.
+//! - At the end the plan goes first, so that it never names a file that is gone.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use podwitness_spool::Position;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+/// The version of `plan.json`. A plan of another version is refused: nothing is put on a guess.
+pub const PLAN_VERSION: u32 = 1;
+
+const PLAN: &str = "plan.json";
+const UNFINISHED_PLAN: &str = "plan.json.tmp";
+
+/// What is to be put where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// [`PLAN_VERSION`].
+    pub version: u32,
+    /// The spool's position up to which everything is in these files or in the store already.
+    pub end: PlannedPosition,
+    /// The files, in the order in which they are put.
+    pub files: Vec<PlannedFile>,
+}
+
+/// A [`Position`], as it stands in the plan; ordered as positions are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PlannedPosition {
+    segment: u64,
+    offset: u64,
+}
+
+/// One file of the plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedFile {
+    /// Where it goes, from the evidence root.
+    pub path: String,
+    /// Its name in the staging folder.
+    pub staged: String,
+    /// Its size.
+    pub bytes: u64,
+    /// SHA-256 of its bytes, in lower-case hex.
+    pub sha256: String,
+    /// What it holds.
+    #[serde(flatten)]
+    pub content: Content,
+}
+
+/// What a seal says about a file, beside its bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// The namespace whose records it holds.
+    pub namespace: String,
+    /// The version of its columns.
+    pub schema_version: u32,
+    /// How many records.
+    pub rows: u64,
+    /// `seq` of the first.
+    pub first_seq: i64,
+    /// `seq` of the last.
+    pub last_seq: i64,
+    /// The earliest time in it.
+    pub first_time: DateTime<Utc>,
+    /// The latest time in it.
+    pub last_time: DateTime<Utc>,
+    /// Until when it is to be kept.
+    pub retain_until: DateTime<Utc>,
+}
+
+/// A file that is ready to be planned.
+pub struct NewFile {
+    /// Where it goes, from the evidence root.
+    pub path: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// What it holds.
+    pub content: Content,
+}
+
+/// Why staging failed.
+#[derive(Debug, Error)]
+pub enum StagingError {
+    /// The file system refused.
+    #[error("cannot {action} {path}: {source}; the spool's disk must have room for one batch beside the spool")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The plan is not one.
+    #[error(
+        "{path} cannot be understood: {detail}; it was written by another version or is damaged, and the batch stays where it is"
+    )]
+    Plan {
+        /// The plan.
+        path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
+    /// A staged file is not what the plan says.
+    #[error("{path} is damaged: its SHA-256 is not the one in the plan; the disk lost bytes that were synced to it")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// The staging folder of one spool.
+pub struct Staging {
+    folder: PathBuf,
+}
+
+impl Staging {
+    /// Opens the staging folder of the spool at `spool`, and gives the plan that an earlier run did not finish.
+    pub fn open(spool: &Path) -> Result<(Self, Option<Plan>), StagingError> {
+        let folder = spool.join("exporter").join("staging");
+        fs::create_dir_all(&folder).map_err(io_error("create", &folder))?;
+        let staging = Self { folder };
+        let plan = staging.read_plan()?;
+        if plan.is_none() {
+            staging.remove_files()?;
+        }
+        Ok((staging, plan))
+    }
+
+    /// Writes `files` and the plan to put them, durably. There must be no other plan.
+    pub fn plan(&self, files: Vec<NewFile>, end: Position) -> Result<Plan, StagingError> {
+        let mut planned = Vec::with_capacity(files.len());
+        for (index, file) in files.into_iter().enumerate() {
+            let staged = format!("{index}.parquet");
+            self.write_synced(&staged, &file.bytes)?;
+            planned.push(PlannedFile {
+                path: file.path,
+                staged,
+                bytes: file.bytes.len() as u64,
+                sha256: sha256(&file.bytes),
+                content: file.content,
+            });
+        }
+        let plan = Plan { version: PLAN_VERSION, end: end.into(), files: planned };
+        let text = serde_json::to_vec_pretty(&plan).expect("a plan has string keys and finite numbers");
+        self.write_synced(UNFINISHED_PLAN, &text)?;
+        // The files' names must be on the disk before the plan's is.
+        self.sync_folder()?;
+        let path = self.folder.join(PLAN);
+        fs::rename(self.folder.join(UNFINISHED_PLAN), &path).map_err(io_error("rename", &path))?;
+        self.sync_folder()?;
+        Ok(plan)
+    }
+
+    /// The bytes of a planned file, checked.
+    pub fn read(&self, file: &PlannedFile) -> Result<Vec<u8>, StagingError> {
+        let path = self.folder.join(&file.staged);
+        let bytes = fs::read(&path).map_err(io_error("read", &path))?;
+        if sha256(&bytes) == file.sha256 { Ok(bytes) } else { Err(StagingError::Damaged { path }) }
+    }
+
+    /// Forgets the plan and its files. Everything up to its end must be marked done in the spool.
+    pub fn clear(&self) -> Result<(), StagingError> {
+        let path = self.folder.join(PLAN);
+        fs::remove_file(&path).map_err(io_error("remove", &path))?;
+        self.sync_folder()?;
+        self.remove_files()
+    }
+
+    fn read_plan(&self) -> Result<Option<Plan>, StagingError> {
+        let path = self.folder.join(PLAN);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(io_error("read", &path)(error)),
+        };
+        let plan: Plan = serde_json::from_slice(&text)
+            .map_err(|error| StagingError::Plan { path: path.clone(), detail: error.to_string() })?;
+        if plan.version != PLAN_VERSION {
+            let detail = format!("it has version {}, and this program knows {PLAN_VERSION}", plan.version);
+            return Err(StagingError::Plan { path, detail });
+        }
+        Ok(Some(plan))
+    }
+
+    fn remove_files(&self) -> Result<(), StagingError> {
+        for entry in fs::read_dir(&self.folder).map_err(io_error("list", &self.folder))? {
+            let path = entry.map_err(io_error("list", &self.folder))?.path();
+            fs::remove_file(&path).map_err(io_error("remove", &path))?;
+        }
+        Ok(())
+    }
+
+    fn write_synced(&self, name: &str, bytes: &[u8]) -> Result<(), StagingError> {
+        let path = self.folder.join(name);
+        let mut file = File::create(&path).map_err(io_error("create", &path))?;
+        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io_error("write", &path))
+    }
+
+    fn sync_folder(&self) -> Result<(), StagingError> {
+        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(io_error("sync", &self.folder))
+    }
+}
+
+fn io_error<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> StagingError + use<'a> {
+    move |source| StagingError::Io { action, path: path.to_owned(), source }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    format!("{:x}", Sha256::digest(bytes))
+}
+
+impl From<Position> for PlannedPosition {
+    fn from(position: Position) -> Self {
+        let text = position.to_string();
+        let parts =
+            text.split_once(':').and_then(|(segment, offset)| Some((segment.parse().ok()?, offset.parse().ok()?)));
+        let (segment, offset) = parts.expect("a position is shown as segment:offset");
+        Self { segment, offset }
+    }
+}

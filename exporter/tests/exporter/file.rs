@@ -1,0 +1,291 @@
+//! What a file looks like to its readers.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::support::{Bench, Dictionary, TIME, checkpoint, open, origin};
+use bytes::Bytes;
+use parquet::basic::{Compression, Encoding};
+use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::properties::ReaderProperties;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::file::serialized_reader::ReadOptionsBuilder;
+use podwitness_exporter::batch::Batch;
+use podwitness_exporter::file::ROW_GROUP_ROWS;
+use podwitness_exporter::staging::NewFile;
+use podwitness_schemas::metadata;
+use podwitness_spool::{Reader, Record, Verdict};
+use podwitness_wire as wire;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What the exporter makes of `records`, in commits of at most 500, kept for a day.
+fn files(records: &[Record]) -> Vec<NewFile> {
+    let bench = Bench::new();
+    let mut writer = bench.writer(origin());
+    for (part, position) in records.chunks(500).zip(1..) {
+        writer.commit(part.to_vec(), &Dictionary, &checkpoint(position)).unwrap();
+    }
+    let mut reader = Reader::open(&bench.spool()).unwrap();
+    let mut batch = Batch::begin(&reader.next().unwrap().unwrap(), ["app".to_owned()].into());
+    while let Some(spooled) = reader.next().unwrap() {
+        assert!(batch.accepts(&spooled));
+        batch.append(&spooled);
+    }
+    assert_eq!(batch.unresolved(), 0);
+    batch.into_files(DAY).unwrap()
+}
+
+fn reader(file: &NewFile) -> SerializedFileReader<Bytes> {
+    let bloom = ReaderProperties::builder().set_read_bloom_filter(true).build();
+    let options = ReadOptionsBuilder::new().with_reader_properties(bloom).with_page_index().build();
+    SerializedFileReader::new_with_options(file.bytes.clone().into(), options).unwrap()
+}
+
+/// Each row as `column: value` of those columns that are not null.
+fn rows(file: &NewFile) -> Vec<HashMap<String, String>> {
+    let reader = reader(file);
+    let rows = reader.get_row_iter(None).unwrap();
+    rows.map(|row| {
+        let row = row.unwrap();
+        row.get_column_iter()
+            .map(|(name, value)| (name.clone(), value.to_string()))
+            .filter(|(_, value)| value != "null")
+            .collect()
+    })
+    .collect()
+}
+
+fn assert_row(actual: &HashMap<String, String>, expected: &[(&str, &str)]) {
+    let mut actual: Vec<_> = actual.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let mut expected = expected.to_vec();
+    actual.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(actual, expected);
+}
+
+const EVERYWHERE: [(&str, &str); 3] = [("cluster", "\"lab\""), ("node", "\"node-a\""), ("boot", "\"5c1f\"")];
+
+#[test]
+fn a_connection_has_its_identities_labels_and_rules() {
+    let files = files(&[open("shop", 40_000)]);
+    assert_eq!(files.len(), 1);
+    let side = |side: &str, pod: &str, uid: &str, app: &str, ip: &str| {
+        let labels = format!(r#""{{"app":"{app}","tier":"x"}}""#);
+        [
+            ("ip", format!("\"{ip}\"")),
+            ("namespace", "\"shop\"".to_owned()),
+            ("pod", format!("\"{pod}\"")),
+            ("pod_uid", format!("\"{uid}\"")),
+            ("service_account", "\"default\"".to_owned()),
+            ("workload_kind", "\"Deployment\"".to_owned()),
+            ("workload", format!("\"{app}\"")),
+            ("node", "\"node-a\"".to_owned()),
+            ("identity", "\"exact\"".to_owned()),
+            ("labels", labels),
+            ("label_app", format!("\"{app}\"")),
+        ]
+        .map(|(name, value)| (format!("{side}_{name}"), value))
+    };
+    let sides = [side("src", "web-1", "uid-1", "web", "10.0.0.1"), side("dst", "db-1", "uid-2", "db", "10.0.0.2")];
+    let sha256 = format!("\"{:064x}\"", 1);
+    let mut expected: Vec<_> =
+        sides.iter().flatten().map(|(name, value)| (name.as_str(), value.as_str())).chain(EVERYWHERE).collect();
+    expected.extend([
+        ("time", "2026-01-02 03:04:05.040006 +00:00"),
+        ("seq", "1"),
+        ("namespace", "\"shop\""),
+        ("event", "\"open\""),
+        ("verdict", "\"allow\""),
+        ("direction", "\"ingress\""),
+        ("reason", "\"rule\""),
+        ("count", "1"),
+        ("protocol", "\"TCP\""),
+        ("protocol_number", "6"),
+        ("src_port", "40000"),
+        ("dst_port", "80"),
+        ("tcp_flags", "2"),
+        (
+            "policies",
+            "[{namespace: \"shop\", name: \"allow-web\", uid: \"uid-a\", rule: 0}, \
+             {namespace: \"shop\", name: \"b\", uid: null, rule: 3}]",
+        ),
+        ("policy_revision", "1"),
+        ("policy_sha256", &sha256),
+    ]);
+    assert_row(&rows(&files[0])[0], &expected);
+}
+
+#[test]
+fn a_loss_has_no_connection() {
+    let loss = Verdict {
+        time_us: TIME,
+        last_time_us: Some(TIME + 1_000_000),
+        namespace: "_unknown".to_owned(),
+        event: wire::EventKind::Loss.number().into(),
+        reason: wire::Reason::RingFull.number().into(),
+        count: 7,
+        ..Verdict::default()
+    };
+    let files = files(&[Record::Verdict(loss)]);
+    let mut expected = EVERYWHERE.to_vec();
+    expected.extend([
+        ("time", "2026-01-02 03:04:05.000006 +00:00"),
+        ("last_time", "2026-01-02 03:04:06.000006 +00:00"),
+        ("seq", "1"),
+        ("namespace", "\"_unknown\""),
+        ("event", "\"loss\""),
+        ("reason", "\"ring-full\""),
+        ("count", "7"),
+        ("policies", "[]"),
+    ]);
+    assert_row(&rows(&files[0])[0], &expected);
+}
+
+#[test]
+fn a_change_has_what_decided_before_and_a_service_its_name() {
+    let Record::Verdict(open) = open("shop", 1);
+    let change = Verdict {
+        event: wire::EventKind::Change.number().into(),
+        verdict: wire::Verdict::Deny.number().into(),
+        reason: wire::Reason::NoRule.number().into(),
+        src_ip: "2001:db8:0:0:0:0:0:1".parse::<std::net::Ipv6Addr>().unwrap().octets().to_vec(),
+        protocol: Some(wire::ICMPV6.into()),
+        src_port: None,
+        dst_port: None,
+        tcp_flags: None,
+        icmp_type: Some(128),
+        icmp_code: Some(0),
+        src_identity: 3,
+        src_known: wire::Known::Node.number().into(),
+        rule_set: 2,
+        previous_rule_set: 1,
+        previous_verdict: wire::Verdict::Allow.number().into(),
+        packets_out: Some(1),
+        bytes_out: Some(2),
+        packets_in: Some(3),
+        bytes_in: Some(i64::MAX),
+        service: Some(podwitness_spool::Service {
+            namespace: "shop".to_owned(),
+            name: "db".to_owned(),
+            ip: vec![10, 96, 0, 1],
+            port: 5432,
+            nat_resolution: "exact".to_owned(),
+        }),
+        ..open
+    };
+    let rows = rows(&files(&[Record::Verdict(change)])[0]);
+    let value = |name: &str| rows[0].get(name).map(String::as_str);
+    assert_eq!(value("src_ip"), Some("\"2001:db8::1\""));
+    assert_eq!((value("src_node"), value("src_identity")), (Some("\"node-b\""), Some("\"node\"")));
+    assert_eq!((value("src_pod"), value("src_labels"), value("src_label_app")), (None, None, None));
+    assert_eq!(
+        (value("protocol"), value("icmp_type"), value("icmp_code")),
+        (Some("\"ICMPv6\""), Some("128"), Some("0"))
+    );
+    assert_eq!((value("src_port"), value("dst_port"), value("tcp_flags")), (None, None, None));
+    assert_eq!(
+        (value("verdict"), value("policies")),
+        (Some("\"deny\""), Some("[{namespace: \"shop\", name: \"deny-all\", uid: \"uid-d\", rule: null}]"))
+    );
+    assert_eq!(value("previous_verdict"), Some("\"allow\""));
+    assert!(value("previous_policies").unwrap().contains("allow-web"));
+    assert_eq!((value("service_namespace"), value("service")), (Some("\"shop\""), Some("\"db\"")));
+    assert_eq!((value("service_ip"), value("service_port")), (Some("\"10.96.0.1\""), Some("5432")));
+    assert_eq!(value("nat_resolution"), Some("\"exact\""));
+    assert_eq!((value("packets_out"), value("bytes_in")), (Some("1"), Some(i64::MAX.to_string().as_str())));
+}
+
+#[test]
+fn a_word_of_a_newer_agent_is_its_number() {
+    let Record::Verdict(open) = open("shop", 1);
+    let newer = Verdict { event: 200, verdict: 201, reason: 70_000, protocol: Some(47), src_known: 9, ..open };
+    let rows = rows(&files(&[Record::Verdict(newer)])[0]);
+    let words = ["event", "verdict", "reason", "protocol", "src_identity"].map(|name| rows[0][name].as_str());
+    assert_eq!(words, ["\"200\"", "\"201\"", "\"70000\"", "\"47\"", "\"9\""]);
+}
+
+#[test]
+fn each_namespace_has_a_file_that_says_what_it_holds() {
+    let Record::Verdict(later) = open("shop", 9);
+    let later = Verdict { last_time_us: Some(later.time_us + 60_000_000), policy_revision: 5, ..later };
+    let files = files(&[open("shop", 8), open("bank", 7), Record::Verdict(later)]);
+    let paths: Vec<_> = files.iter().map(|file| file.path.as_str()).collect();
+    assert_eq!(
+        paths,
+        [
+            "verdicts/cluster=lab/namespace=bank/date=2026-01-02/hour=03/node-a-5c1f-000000000001.parquet",
+            "verdicts/cluster=lab/namespace=shop/date=2026-01-02/hour=03/node-a-5c1f-000000000001.parquet",
+        ]
+    );
+    let shop = &files[1];
+    assert_eq!((shop.content.rows, shop.content.first_seq, shop.content.last_seq), (2, 1, 2));
+    let reader = reader(shop);
+    let found: HashMap<_, _> = reader
+        .metadata()
+        .file_metadata()
+        .key_value_metadata()
+        .unwrap()
+        .iter()
+        .map(|pair| (pair.key.as_str(), pair.value.as_deref().unwrap()))
+        .collect();
+    let object = "ab".repeat(32);
+    for (key, value) in [
+        (metadata::SCHEMA_VERSION, "1"),
+        (metadata::CLUSTER, "lab"),
+        (metadata::NAMESPACE, "shop"),
+        (metadata::NODE, "node-a"),
+        (metadata::BOOT, "5c1f"),
+        (metadata::FIRST_SEQ, "1"),
+        (metadata::LAST_SEQ, "2"),
+        (metadata::FIRST_TIME, "2026-01-02T03:04:05.000014Z"),
+        (metadata::LAST_TIME, "2026-01-02T03:05:05.000015Z"),
+        (metadata::AGENT_VERSION, "0.1.0"),
+        (metadata::OBJECT_SHA256, &object),
+        (metadata::FIRST_POLICY_REVISION, "1"),
+        (metadata::LAST_POLICY_REVISION, "5"),
+        (metadata::RETAIN_UNTIL, "2026-01-03T03:05:05.000015Z"),
+    ] {
+        assert_eq!(found.get(key), Some(&value), "{key}");
+    }
+}
+
+#[test]
+fn columns_are_encoded_for_those_who_ask() {
+    let rows = ROW_GROUP_ROWS + 5;
+    let records: Vec<_> = (0..rows).map(|row| open("shop", u16::try_from(row % 60_000).unwrap())).collect();
+    let files = files(&records);
+    let reader = reader(&files[0]);
+    let metadata = reader.metadata();
+    let groups: Vec<_> = metadata.row_groups().iter().map(RowGroupMetaData::num_rows).collect();
+    assert_eq!(groups, [i64::try_from(ROW_GROUP_ROWS).unwrap(), 5]);
+
+    let group = metadata.row_group(0);
+    let column = |name: &str| group.columns().iter().position(|column| column.column_path().string() == name).unwrap();
+    for column in group.columns() {
+        assert!(matches!(column.compression(), Compression::ZSTD(_)), "{}", column.column_path());
+        assert!(column.column_index_offset().is_some(), "{} has a page index", column.column_path());
+        assert!(column.offset_index_offset().is_some(), "{} has a page index", column.column_path());
+    }
+    for name in ["time", "seq"] {
+        let column = group.column(column(name));
+        let encodings: Vec<_> = column.encodings().collect();
+        assert!(encodings.contains(&Encoding::DELTA_BINARY_PACKED), "{name}: {encodings:?}");
+        assert!(column.dictionary_page_offset().is_none(), "{name}");
+    }
+    for name in ["namespace", "event", "src_ip", "src_pod", "src_labels", "policies.list.element.name"] {
+        assert!(group.column(column(name)).dictionary_page_offset().is_some(), "{name} is a dictionary");
+    }
+    let group = reader.get_row_group(0).unwrap();
+    for (name, there, absent) in [
+        ("src_ip", "10.0.0.1", "10.9.9.9"),
+        ("dst_ip", "10.0.0.2", "10.9.9.9"),
+        ("src_pod", "web-1", "web-2"),
+        ("dst_pod", "db-1", "web-1"),
+    ] {
+        let filter = group.get_column_bloom_filter(column(name)).unwrap_or_else(|| panic!("{name} has no filter"));
+        assert!(filter.check(there) && !filter.check(absent), "{name}");
+    }
+    assert!(group.get_column_bloom_filter(column("reason")).is_none());
+    assert!(files[0].bytes.len() < rows * 8, "{} bytes for {rows} rows", files[0].bytes.len());
+}

@@ -1,0 +1,88 @@
+//! kill -9 at any moment loses nothing and doubles nothing.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::support::{Bench, Dictionary, checkpoint, files_below, open, origin, rows_of};
+use podwitness_spool::Reader;
+
+const NAMESPACES: [&str; 3] = ["shop", "bank", "_unknown"];
+
+/// How many kills must have met which state, so that the test has tried something.
+const KILLS: usize = 40;
+const KILLS_WITH_A_PLAN: usize = 5;
+const KILLS_BEFORE_THE_PLAN: usize = 1;
+const LONGEST: Duration = Duration::from_secs(150);
+
+#[test]
+fn every_record_is_in_the_store_once_however_often_the_exporter_is_killed() {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    fastrand::seed(seed);
+    let bench = Bench::new();
+    let finished = AtomicBool::new(false);
+    let mut written: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+    let (mut kills, mut with_plan, mut before_plan) = (0, 0, 0);
+    let start = Instant::now();
+
+    std::thread::scope(|scope| {
+        let agent = scope.spawn(|| {
+            fastrand::seed(seed + 1);
+            let mut written: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+            let mut writer = bench.writer(origin());
+            let mut position = 0;
+            while !finished.load(Ordering::Relaxed) {
+                let records: Vec<_> = (0..fastrand::usize(0..60))
+                    .map(|_| {
+                        let namespace = NAMESPACES[fastrand::usize(..NAMESPACES.len())];
+                        let port = fastrand::u16(1..);
+                        written.entry(namespace).or_default().push(port.into());
+                        open(namespace, port)
+                    })
+                    .collect();
+                position += 1;
+                writer.commit(records, &Dictionary, &checkpoint(position)).unwrap();
+                std::thread::sleep(Duration::from_millis(fastrand::u64(0..4)));
+            }
+            written
+        });
+        while kills < KILLS || with_plan < KILLS_WITH_A_PLAN || before_plan < KILLS_BEFORE_THE_PLAN {
+            assert!(start.elapsed() < LONGEST, "{kills} kills, {with_plan} with a plan, {before_plan} before it");
+            let exporter = bench.start();
+            std::thread::sleep(Duration::from_millis(fastrand::u64(0..120)));
+            exporter.kill();
+            kills += 1;
+            let staged = files_below(&bench.staging());
+            let planned = staged.iter().any(|path| path.ends_with("plan.json"));
+            with_plan += usize::from(planned);
+            before_plan += usize::from(!planned && !staged.is_empty());
+        }
+        finished.store(true, Ordering::Relaxed);
+        written = agent.join().unwrap();
+    });
+    bench.start().stop();
+    println!("{kills} kills, {with_plan} with a plan, {before_plan} before it, {} files", bench.objects().len());
+
+    let mut found: BTreeMap<String, Vec<(i64, i32)>> = BTreeMap::new();
+    for path in bench.objects() {
+        let rows = rows_of(&path);
+        assert!(rows.windows(2).all(|pair| pair[0].1 + 1 == pair[1].1), "{} is in seq order", path.display());
+        for (namespace, seq, port) in rows {
+            found.entry(namespace).or_default().push((seq, port));
+        }
+    }
+    assert_eq!(found.keys().collect::<Vec<_>>(), written.keys().collect::<Vec<_>>());
+    for (namespace, ports) in written {
+        let rows = found.get_mut(namespace).unwrap();
+        rows.sort_unstable();
+        let expected: Vec<_> = (1_i64..).zip(ports).collect();
+        assert_eq!(rows.len(), expected.len(), "{namespace}: {} rows of {} records", rows.len(), expected.len());
+        assert!(*rows == expected, "{namespace}: another record, twice or at another place");
+    }
+    assert_eq!(files_below(&bench.staging()), Vec::<std::path::PathBuf>::new());
+    let strays: Vec<_> =
+        files_below(&bench.store()).into_iter().filter(|path| path.to_string_lossy().contains('#')).collect();
+    assert_eq!(strays, Vec::<std::path::PathBuf>::new(), "unfinished objects are left in the folder");
+    assert!(Reader::open(&bench.spool()).unwrap().next().unwrap().is_none(), "the spool is done");
+}

@@ -1,0 +1,8 @@
+//! The exporter over a spool that is written as the agent writes it.
+
+mod file;
+mod kill;
+mod program;
+mod server;
+mod store;
+mod support;

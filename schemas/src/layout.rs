@@ -1,0 +1,82 @@
+//! Where things stand below the evidence root, version 1.
+//!
+//! ```text
+//! podwitness.json
+//! verdicts/cluster=C/namespace=N/date=YYYY-MM-DD/hour=HH/<node>-<boot>-<first_seq>.parquet
+//! ```
+//!
+//! Objects are created, never replaced: a name follows from the content's place in the sequence, so the same evidence
+//! has the same name however often its upload is repeated.
+//!
+//! **Encoding.** Names are stored percent-encoded in UTF-8, all bytes but `A-Z a-z 0-9 . _ -`. That leaves the names
+//! Kubernetes allows as they are, and keeps `/`, `=`, spaces and what Hive, shells or object stores take for themselves out
+//! of the path. Readers of Hive partitions (`DuckDB`, Spark, Trino) decode it again.
+
+use chrono::{DateTime, Utc};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
+
+/// The version of the layout, in `podwitness.json`.
+pub const VERSION: u32 = 1;
+
+/// The path, from the root, of the object that says what the root is; written once.
+pub const ROOT_MARKER_PATH: &str = "podwitness.json";
+
+/// Digits in a sequence number in a file's name: so many that a listing in name order is one in sequence order for the
+/// first 10^12 records of a namespace and boot.
+const SEQUENCE_DIGITS: usize = 12;
+
+/// All but the unreserved characters of RFC 3986, and `~`, which some stores reserve.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'-');
+
+/// `podwitness.json`. Keys that a later version adds are ignored; a later layout has another number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootMarker {
+    /// The version of the layout below this root.
+    pub layout: u32,
+    /// For the person who finds the bucket.
+    #[serde(default)]
+    pub about: String,
+}
+
+impl RootMarker {
+    /// The marker of the layout that this crate describes. Every writer writes the same bytes.
+    pub fn current() -> Self {
+        Self {
+            layout: VERSION,
+            about: "NetworkPolicy evidence written by Podwitness; objects are created and never replaced".to_owned(),
+        }
+    }
+
+    /// The object's bytes.
+    pub fn to_json(&self) -> String {
+        let mut text = serde_json::to_string(self).expect("a number and a string are always valid JSON");
+        text.push('\n');
+        text
+    }
+}
+
+/// The path of a `verdicts` file from the root: of the namespace's records on `node` in `boot` that begin at `first_seq`,
+/// the first of which happened at `first_time`.
+pub fn verdicts_path(
+    cluster: &str,
+    namespace: &str,
+    first_time: DateTime<Utc>,
+    node: &str,
+    boot: &str,
+    first_seq: i64,
+) -> String {
+    format!(
+        "verdicts/cluster={}/namespace={}/date={}/hour={}/{}-{}-{first_seq:0SEQUENCE_DIGITS$}.parquet",
+        encode(cluster),
+        encode(namespace),
+        first_time.format("%Y-%m-%d"),
+        first_time.format("%H"),
+        encode(node),
+        encode(boot),
+    )
+}
+
+fn encode(name: &str) -> String {
+    utf8_percent_encode(name, ENCODED).to_string()
+}

@@ -1,0 +1,60 @@
+//! What is published stays as it is: each published shape is a text file in the repository.
+//!
+//! Where the code says something else, the test writes what it says beside the file as `*.modified`. Where the change is
+//! meant, that becomes the file: of a new version, if the old one was released.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use podwitness_schemas::metadata::DESCRIPTION;
+use podwitness_schemas::verdicts;
+use podwitness_wire::{Direction, EventKind, Known, Reason, Verdict};
+
+fn assert_golden(name: &str, actual: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    let modified = path.with_added_extension("modified");
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    if actual != expected {
+        std::fs::write(&modified, actual).unwrap();
+        panic!("{name} differs from the code; compare it with {name}.modified beside it");
+    }
+    let _ = std::fs::remove_file(modified);
+}
+
+#[test]
+fn verdicts_columns_are_those_published_as_version_1() {
+    assert_eq!(verdicts::VERSION, 1);
+    let schema = verdicts::schema(&["app".to_owned()]);
+    let mut table = String::from("column | type | nullable | description\n");
+    for field in schema.fields() {
+        let nullable = if field.is_nullable() { "null" } else { "not null" };
+        let description = &field.metadata()[DESCRIPTION];
+        writeln!(table, "{} | {} | {nullable} | {description}", field.name(), field.data_type()).unwrap();
+    }
+    assert_golden("golden/verdicts.v1.txt", &table);
+}
+
+#[test]
+fn the_list_of_reasons_is_that_of_the_kernel() {
+    macro_rules! section {
+        ($page:expr, $title:literal, $words:ty) => {
+            writeln!($page, "\n## {}\n\n| number | word | meaning |\n| --- | --- | --- |", $title).unwrap();
+            for word in <$words>::ALL {
+                writeln!($page, "| {} | `{}` | {} |", word.number(), word.name(), word.meaning()).unwrap();
+            }
+        };
+    }
+    let mut page = String::from(
+        "# The words of a verdict\n\n\
+         One number and one word each, in kernel events, metric labels and evidence columns alike. The lists only grow: a number \
+         never gets a second meaning.\n\
+         A number that is newer than the exporter stands in its column as the number in decimal.\n\
+         A test keeps this page equal to `ebpf/wire/src/vocabulary.rs`.\n",
+    );
+    section!(page, "reason", Reason);
+    section!(page, "verdict", Verdict);
+    section!(page, "direction", Direction);
+    section!(page, "event", EventKind);
+    section!(page, "src_identity, dst_identity", Known);
+    assert_golden("REASONS.md", &page);
+}
