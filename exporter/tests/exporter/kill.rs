@@ -15,6 +15,15 @@ const KILLS_WITH_A_PLAN: usize = 5;
 const KILLS_BEFORE_THE_PLAN: usize = 1;
 const LONGEST: Duration = Duration::from_secs(150);
 
+/// Says on drop that it is finished.
+struct Finish<'a>(&'a AtomicBool);
+
+impl Drop for Finish<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn every_record_is_in_the_store_once_however_often_the_exporter_is_killed() {
     let seed = fastrand::u64(..);
@@ -43,14 +52,18 @@ fn every_record_is_in_the_store_once_however_often_the_exporter_is_killed() {
                     .collect();
                 position += 1;
                 writer.commit(records, &Dictionary, &checkpoint(position)).unwrap();
-                std::thread::sleep(Duration::from_millis(fastrand::u64(0..4)));
+                std::thread::sleep(Duration::from_millis(fastrand::u64(0..20)));
             }
             written
         });
+        // Also when an assertion fails, so that the scope ends.
+        let finish = Finish(&finished);
         while kills < KILLS || with_plan < KILLS_WITH_A_PLAN || before_plan < KILLS_BEFORE_THE_PLAN {
             assert!(start.elapsed() < LONGEST, "{kills} kills, {with_plan} with a plan, {before_plan} before it");
             let exporter = bench.start();
-            std::thread::sleep(Duration::from_millis(fastrand::u64(0..120)));
+            // Between 1 ms and 1 s, short and long alike often: a start alone takes some 30 ms, a batch some 200 ms.
+            let order = fastrand::u32(0..10);
+            std::thread::sleep(Duration::from_millis(fastrand::u64(1 << order..=2 << order)));
             exporter.kill();
             kills += 1;
             let staged = files_below(&bench.staging());
@@ -58,7 +71,7 @@ fn every_record_is_in_the_store_once_however_often_the_exporter_is_killed() {
             with_plan += usize::from(planned);
             before_plan += usize::from(!planned && !staged.is_empty());
         }
-        finished.store(true, Ordering::Relaxed);
+        drop(finish);
         written = agent.join().unwrap();
     });
     bench.start().stop();

@@ -37,17 +37,18 @@ fn what_is_in_the_spool_is_exported_and_counted_and_a_stop_exports_the_rest() {
     let records: Vec<_> = (1..=10).map(|port| open("shop", port)).collect();
     writer.commit(records, &Dictionary, &checkpoint(1)).unwrap();
     let exporter = bench.start();
-    wait_until("the first batch is in the store", || {
-        ask(&exporter, "/metrics").contains("podwitness_exporter_records_exported_total 10").then_some(())
+    let metrics = wait_until("the first batch is done", || {
+        let metrics = ask(&exporter, "/metrics");
+        let done = metrics.contains("podwitness_exporter_records_exported_total 10")
+            && metrics.contains("podwitness_exporter_oldest_unexported_age_seconds 0.0");
+        done.then_some(metrics)
     });
     assert!(is_ready(&exporter));
-    let metrics = ask(&exporter, "/metrics");
     for line in [
         "podwitness_exporter_records_read_total 10",
         "podwitness_exporter_objects_put_total 1",
         "podwitness_exporter_put_failures_total{kind=\"forbidden\"} 0",
         "podwitness_exporter_spool_damaged_bytes_total 0",
-        "podwitness_exporter_oldest_unexported_age_seconds 0.0",
         "podwitness_exporter_spool_bytes ",
         "podwitness_exporter_last_put_timestamp_seconds 1",
         "podwitness_exporter_put_bytes_total ",

@@ -97,9 +97,13 @@ fn pod(random: &mut Random, number: u8) -> Pod {
 }
 
 fn labels(random: &mut Random, of: &[(&str, &[&str])]) -> Labels {
-    let chosen =
-        of.iter().filter_map(|(key, values)| Some((key, random.percent(75).then(|| random.word(values))?)));
-    chosen.collect()
+    let mut labels = Labels::new();
+    for (key, values) in of {
+        if random.percent(75) {
+            labels.insert((*key).to_owned(), random.word(values));
+        }
+    }
+    labels
 }
 
 fn named_ports(random: &mut Random) -> Vec<NamedPort> {
