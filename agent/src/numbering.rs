@@ -23,7 +23,13 @@ pub(crate) struct Numbered {
 
 /// Numbers the tables. New identities and rule sets are defined on the way; they are durable when the definitions are
 /// next committed, which must be before the tables are put in force.
-pub(crate) fn number(tables: &Tables, cluster: &Cluster, node: &str, audits: bool, definitions: &Definitions) -> Numbered {
+pub(crate) fn number(
+    tables: &Tables,
+    cluster: &Cluster,
+    node: &str,
+    audits: bool,
+    definitions: &Definitions,
+) -> Numbered {
     let mut numbering = Numbering { cluster, node, definitions, pods: HashMap::new(), rule_sets: HashMap::new() };
     let mut kernel = KernelTables::default();
     let mut present = Present::default();

@@ -67,6 +67,9 @@ pub fn run(cli: &Cli) -> Result<Exit> {
             "the end of the spool was torn and has been cut; nothing that was committed is lost"
         );
     }
+    for damage in &recovered.damage {
+        tracing::error!(%damage, "the spool is damaged: the sequence of its records has a hole there");
+    }
     let definitions = Arc::new(Definitions::open(&state_folder, &boot)?);
     let Datapath { control, outlet } = Datapath::open(&settings::datapath(&config))?;
     control.set_deny_unknown_endpoints(config.endpoints.unknown_endpoints == UnknownEndpoints::Deny);

@@ -1,7 +1,7 @@
 //! What goes into the store together: spool records from one position to another, by namespace.
 //!
-//! A batch is of one origin, because a file states the boot, the agent and the eBPF object that it comes from. Batches of the
-//! spool are never split between two of ours: the cursor stands only between them.
+//! A batch is of one origin, because a file states the boot, the agent and the eBPF object that it comes from. Batches
+//! of the spool are never split between two of ours: the cursor stands only between them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +11,6 @@ use chrono::{DateTime, Utc};
 use parquet::errors::ParquetError;
 use podwitness_schemas::{layout, verdicts};
 use podwitness_spool::{Batch as Spooled, Origin, Position, Record};
-use prost::Message as _;
 
 use crate::file;
 use crate::rows::Rows;
@@ -61,9 +60,9 @@ impl Batch {
     /// Adds what the spool gave next, which [`Batch::accepts`] accepted.
     pub fn append(&mut self, spooled: &Spooled) {
         self.end = spooled.end;
+        self.bytes += spooled.bytes;
         for record in &spooled.records {
             let Record::Verdict(verdict) = record;
-            self.bytes += verdict.encoded_len() as u64;
             let time = file::timestamp(verdict.time_us);
             self.oldest = Some(self.oldest.map_or(time, |oldest| oldest.min(time)));
             if !self.namespaces.contains_key(&verdict.namespace) {
@@ -75,15 +74,15 @@ impl Batch {
         }
     }
 
-    /// Whether it must be closed although the spool has more: it is as large as it may be, or has grown for as long as a record may
-    /// wait. The age of its records does not count here: after an outage all of them are old, and each commit of the
-    /// agent would become a file.
+    /// Whether it must be closed although the spool has more: it is as large as it may be, or has grown for as long as
+    /// a record may wait. The age of its records does not count here: after an outage all of them are old, and each
+    /// commit of the agent would become a file.
     pub fn is_full(&self, limits: Limits) -> bool {
         self.bytes >= limits.max_bytes || self.opened.elapsed() >= limits.max_age
     }
 
-    /// Whether it is to be closed when the spool has nothing more now. The clock on the wall may jump, so that the time since
-    /// the batch was begun counts too.
+    /// Whether it is to be closed when the spool has nothing more now. The clock on the wall may jump, so that the time
+    /// since the batch was begun counts too.
     pub fn is_due(&self, limits: Limits) -> bool {
         self.is_full(limits) || self.age().is_some_and(|age| age >= limits.max_age)
     }

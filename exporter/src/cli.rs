@@ -16,13 +16,13 @@ use crate::run::{self, Exporter};
 
 /// Puts the evidence that podwitness-agent has spooled on this node into an object store, as Parquet files.
 ///
-/// It needs no privilege, only the spool's folder and the right to create and read objects below `store.url`. Credentials
-/// come from the environment, under the names that each cloud's own tools use: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
-/// `AWS_REGION` and `AWS_ENDPOINT_URL` (for S3 servers other than Amazon's), `GOOGLE_APPLICATION_CREDENTIALS`, `AZURE_STORAGE_*`; or from the
-/// identity that the cloud gives to the pod.
+/// It needs no privilege, only the spool's folder and the right to create and read objects below `store.url`.
+/// Credentials come from the environment, under the names that each cloud's own tools use: `AWS_ACCESS_KEY_ID`,
+/// `AWS_SECRET_ACCESS_KEY`, `AWS_REGION` and `AWS_ENDPOINT_URL` (for S3 servers other than Amazon's),
+/// `GOOGLE_APPLICATION_CREDENTIALS`, `AZURE_STORAGE_*`; or from the identity that the cloud gives to the pod.
 ///
-/// While the store refuses or is away, evidence stays in the spool. SIGTERM exports what the spool holds and ends; a second
-/// one ends at once. It may be killed at any moment: nothing is lost and nothing is written twice.
+/// While the store refuses or is away, evidence stays in the spool. SIGTERM exports what the spool holds and ends; a
+/// second one ends at once. It may be killed at any moment: nothing is lost and nothing is written twice.
 #[derive(Debug, Parser)]
 #[command(version)]
 pub struct Arguments {

@@ -1,7 +1,8 @@
 //! One namespace's rows as the bytes of a Parquet file.
 //!
 //! `time` and `seq` are delta-encoded and everything else is a dictionary as long as that is smaller; row groups have
-//! [`ROW_GROUP_ROWS`] rows; there is a page index, and bloom filters on the columns that a person asks for one value of.
+//! [`ROW_GROUP_ROWS`] rows; there is a page index, and bloom filters on the columns that a person asks for one value
+//! of.
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int32Type;
@@ -62,7 +63,8 @@ fn properties(batch: &RecordBatch) -> Result<WriterPropertiesBuilder, ParquetErr
     }
     for name in BLOOM_COLUMNS {
         let column = batch.column_by_name(name).expect("the schema has the columns that are filtered on");
-        // The library begins with room for so many and folds the filter down at the end; its default is a megabyte each.
+        // The library begins with room for so many and folds the filter down at the end; its default is a megabyte
+        // each.
         let distinct = column.as_dictionary::<Int32Type>().values().len().clamp(1, ROW_GROUP_ROWS) as u64;
         properties = properties
             .set_column_bloom_filter_enabled(ColumnPath::from(name), true)

@@ -5,8 +5,8 @@ use std::io;
 use std::path::Path;
 
 /// Syncs the file at `path` below `root` and each folder on the way to it, and removes what a put that was killed left
-/// beside it: `object_store` writes to `<name>#<digits>` first. Only one process at a time writes an evidence file's name;
-/// where two nodes begin `podwitness.json` together, the one that loses its file this way begins again.
+/// beside it: `object_store` writes to `<name>#<digits>` first. Only one process at a time writes an evidence file's
+/// name; where two nodes begin `podwitness.json` together, the one that loses its file this way begins again.
 pub(crate) fn make_durable(root: &Path, path: &str) -> io::Result<()> {
     let file = root.join(path);
     File::open(&file)?.sync_all()?;

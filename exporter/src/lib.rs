@@ -4,14 +4,14 @@
 //!
 //! 1. A record leaves the spool (the cursor passes it) only after the file that holds it is durable in the store.
 //! 2. Objects are created, never replaced. An object that is there already with the same bytes counts as put.
-//! 3. What is put are bytes that were staged durably before the first of them was put: a repeat puts the same bytes at the
-//!    same paths.
+//! 3. What is put are bytes that were staged durably before the first of them was put: a repeat puts the same bytes at
+//!    the same paths.
 //! 4. One exporter at a time has a spool (the spool's lock), and so its staging folder.
 //!
 //! # The life of a batch
 //!
-//! 1. *Gather*: committed spool batches after the cursor become rows, by namespace, until the oldest record is older than
-//!    `batch.maxAge`, the records have `batch.maxBytes`, the origin changes, or the exporter is to stop.
+//! 1. *Gather*: committed spool batches after the cursor become rows, by namespace, until the oldest record is older
+//!    than `batch.maxAge`, the records have `batch.maxBytes`, the origin changes, or the exporter is to stop.
 //! 2. *Stage*: each namespace's rows are written and synced as a Parquet file in `<spool>/exporter/staging/`; then
 //!    `plan.json` appears by a rename. It says what goes where, and at which position of the spool the batch ends.
 //! 3. *Put*: each file goes into the store, create-only, repeated for ever while the store refuses.
@@ -28,12 +28,13 @@
 //! | before the plan is removed | a plan, the cursor at its end | the same, and the cursor is where it should be |
 //! | before the files are removed | files without a plan | they are removed |
 //!
-//! The batch that is gathered again may be cut elsewhere. That doubles nothing, because nothing of the first cut was put.
+//! The batch that is gathered again may be cut elsewhere. That doubles nothing, because nothing of the first cut was
+//! put.
 //!
 //! # Modules
 //!
-//! `source` (the spool, read) -> `batch` and `rows` (records to columns) -> `file` (columns to Parquet) -> `staging` (the
-//! plan) -> `delivery` and `store` (the plan to the store); `run` wires them.
+//! `source` (the spool, read) -> `batch` and `rows` (records to columns) -> `file` (columns to Parquet) -> `staging`
+//! (the plan) -> `delivery` and `store` (the plan to the store); `run` wires them.
 #![forbid(unsafe_code)]
 
 pub mod batch;
@@ -45,6 +46,7 @@ pub mod metrics;
 mod policies;
 pub mod rows;
 pub mod run;
+mod side;
 mod source;
 pub mod staging;
 pub mod store;

@@ -95,7 +95,7 @@ async fn work(mut exporter: Exporter) -> Result<(), RunError> {
     if let Some(plan) = unfinished {
         tracing::info!(files = plan.files.len(), "finishing the batch that an earlier run had begun to put");
         exporter.put(&staging, &plan).await?;
-        source.done_again(plan.end)?;
+        source.done_again(plan.end.into())?;
         staging.clear()?;
     }
     while let Some(batch) = exporter.gather(&mut source).await? {
@@ -141,7 +141,7 @@ impl Exporter {
                 // What is behind the damage moves the cursor past it.
                 Some(Next::Damage(_)) => {}
                 None => {
-                    self.observe(open.as_ref(), source);
+                    self.observe(open.as_ref(), source)?;
                     if self.shutdown.is_requested() || open.as_ref().is_some_and(|batch| batch.is_due(self.limits)) {
                         return Ok(open);
                     }
@@ -172,7 +172,7 @@ impl Exporter {
         self.put(staging, &plan).await?;
         source.done(end)?;
         staging.clear()?;
-        self.observe(None, source);
+        self.observe(None, source)?;
         Ok(())
     }
 
@@ -185,10 +185,11 @@ impl Exporter {
         Ok(())
     }
 
-    fn observe(&self, open: Option<&Batch>, source: &Source) {
+    fn observe(&self, open: Option<&Batch>, source: &Source) -> Result<(), SpoolError> {
         let age = open.and_then(Batch::age).unwrap_or_default();
         self.metrics.oldest_unexported_age.set(age.as_secs_f64());
-        self.metrics.spool_bytes.set(i64::try_from(source.bytes()).unwrap_or(i64::MAX));
+        self.metrics.spool_bytes.set(i64::try_from(source.bytes()?).unwrap_or(i64::MAX));
+        Ok(())
     }
 
     async fn idle(&self) {

@@ -8,7 +8,6 @@ use podwitness_runtime::readiness::Condition;
 use podwitness_spool::{Batch, Damage, Position, Reader, SpoolError};
 
 use crate::metrics::Metrics;
-use crate::staging::PlannedPosition;
 
 /// The reading side of the spool.
 pub(crate) struct Source {
@@ -85,17 +84,17 @@ impl Source {
         self.reader.done(end)
     }
 
-    /// Everything up to `end` is in the store, where `end` was read by an earlier run: the spool is read again up to there, because
-    /// only what was read can be done. It may be done already.
-    pub(crate) fn done_again(&mut self, end: PlannedPosition) -> Result<(), SpoolError> {
+    /// Everything up to `end` is in the store, where `end` was read by an earlier run: the spool is read again up to
+    /// there, because only what was read can be done. It may be done already.
+    pub(crate) fn done_again(&mut self, end: Position) -> Result<(), SpoolError> {
         while let Some(next) = self.next()? {
-            let position = PlannedPosition::from(next.end());
+            let position = next.end();
             if position < end {
                 continue;
             }
             // Behind the end: it was done already, or damage reaches across it. Of damage nothing is left to export.
             if position == end || matches!(next, Next::Damage(_)) {
-                return self.done(next.end());
+                return self.done(position);
             }
             self.put_back(next);
             return Ok(());
@@ -103,9 +102,8 @@ impl Source {
         Ok(())
     }
 
-    /// Bytes in the spool's segments; those that go away meanwhile may count or not.
-    pub(crate) fn bytes(&self) -> u64 {
-        let Ok(entries) = std::fs::read_dir(self.path.join("segments")) else { return 0 };
-        entries.filter_map(|entry| entry.ok()?.metadata().ok()).map(|metadata| metadata.len()).sum()
+    /// Bytes in the spool.
+    pub(crate) fn bytes(&self) -> Result<u64, SpoolError> {
+        self.reader.bytes()
     }
 }

@@ -8,8 +8,8 @@
 //! Invariants:
 //!
 //! - There is a plan or there is none: it appears by a rename, after every byte that it names is synced.
-//! - While there is a plan, its files are not changed. The staged bytes *are* the batch: a repeat after a crash puts the same
-//!   bytes at the same paths, whatever has since become of the configuration or of this program.
+//! - While there is a plan, its files are not changed. The staged bytes *are* the batch: a repeat after a crash puts
+//!   the same bytes at the same paths, whatever has since become of the configuration or of this program.
 //! - Files without a plan are of a batch that was never put anywhere, and are removed at start.
 //! - At the end the plan goes first, so that it never names a file that is gone.
 
@@ -40,8 +40,8 @@ pub struct Plan {
     pub files: Vec<PlannedFile>,
 }
 
-/// A [`Position`], as it stands in the plan; ordered as positions are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// A [`Position`], as it stands in the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedPosition {
     segment: u64,
     offset: u64,
@@ -228,10 +228,12 @@ fn sha256(bytes: &[u8]) -> String {
 
 impl From<Position> for PlannedPosition {
     fn from(position: Position) -> Self {
-        let text = position.to_string();
-        let parts =
-            text.split_once(':').and_then(|(segment, offset)| Some((segment.parse().ok()?, offset.parse().ok()?)));
-        let (segment, offset) = parts.expect("a position is shown as segment:offset");
-        Self { segment, offset }
+        Self { segment: position.segment(), offset: position.offset() }
+    }
+}
+
+impl From<PlannedPosition> for Position {
+    fn from(planned: PlannedPosition) -> Self {
+        Self::new(planned.segment, planned.offset)
     }
 }

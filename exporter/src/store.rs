@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //!
-//! - An object is created, never replaced. One that is there already with the same bytes counts as put, because that is what
-//!   a repeated upload finds; one with other bytes is [`FailureKind::Conflict`].
+//! - An object is created, never replaced. One that is there already with the same bytes counts as put, because that is
+//!   what a repeated upload finds; one with other bytes is [`FailureKind::Conflict`].
 //! - What was put is durable on return. Object stores promise that; a folder is synced here.
 
 use std::error::Error as _;
@@ -197,14 +197,14 @@ impl Store {
                         there.len(),
                         Sha256::digest(&there),
                     );
-                    return Err(self.failure(FailureKind::Conflict, path, detail));
+                    return Err(self.failure(FailureKind::Conflict, path, &detail));
                 }
             }
             Err(error) => return Err(self.explain(path, &error)),
         }
         if let Some(root) = &self.folder {
             folder::make_durable(root, path)
-                .map_err(|error| self.failure(kind_of_io(&error), path, format!("cannot sync it: {error}")))?;
+                .map_err(|error| self.failure(kind_of_io(&error), path, &format!("cannot sync it: {error}")))?;
         }
         Ok(())
     }
@@ -217,14 +217,14 @@ impl Store {
             Err(PutError { kind: FailureKind::Conflict, .. }) => {
                 let there = self.read(path).await?;
                 let found: layout::RootMarker = serde_json::from_slice(&there).map_err(|error| {
-                    self.failure(FailureKind::Layout, path, format!("it is there and is no root's marker: {error}"))
+                    self.failure(FailureKind::Layout, path, &format!("it is there and is no root's marker: {error}"))
                 })?;
                 if found.layout == marker.layout {
                     return Ok(());
                 }
                 let detail =
                     format!("the root has layout {}, and this version writes layout {}", found.layout, marker.layout);
-                Err(self.failure(FailureKind::Layout, path, detail))
+                Err(self.failure(FailureKind::Layout, path, &detail))
             }
             other => other,
         }
@@ -239,7 +239,7 @@ impl Store {
 
     fn location(&self, path: &str) -> Result<Path, PutError> {
         Path::parse(format!("{}/{path}", self.root).trim_start_matches('/'))
-            .map_err(|error| self.failure(FailureKind::Unsupported, path, error.to_string()))
+            .map_err(|error| self.failure(FailureKind::Unsupported, path, &error.to_string()))
     }
 
     fn explain(&self, path: &str, error: &Error) -> PutError {
@@ -250,10 +250,12 @@ impl Store {
             Error::NotImplemented { .. } | Error::NotSupported { .. } => FailureKind::Unsupported,
             other => io_cause(other).map_or(FailureKind::Unavailable, kind_of_io),
         };
-        self.failure(kind, path, error.to_string())
+        self.failure(kind, path, &error.to_string())
     }
 
-    fn failure(&self, kind: FailureKind, path: &str, detail: String) -> PutError {
+    fn failure(&self, kind: FailureKind, path: &str, detail: &str) -> PutError {
+        // Stores answer with documents of several lines, and a message is one.
+        let detail = detail.split_whitespace().collect::<Vec<_>>().join(" ");
         PutError { kind, object: format!("{}/{path}", self.url), detail }
     }
 }

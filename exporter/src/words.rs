@@ -1,7 +1,7 @@
 //! Numbers of the spool as the words of the columns.
 //!
-//! A number that a newer agent has added, and this exporter does not know, is written as text: the lists only grow, so the
-//! number can be looked up, and null would say less.
+//! A number that a newer agent has added, and this exporter does not know, is written as text: the lists only grow, so
+//! the number can be looked up, and null would say less.
 
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};

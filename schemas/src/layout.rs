@@ -9,8 +9,8 @@
 //! has the same name however often its upload is repeated.
 //!
 //! **Encoding.** Names are stored percent-encoded in UTF-8, all bytes but `A-Z a-z 0-9 . _ -`. That leaves the names
-//! Kubernetes allows as they are, and keeps `/`, `=`, spaces and what Hive, shells or object stores take for themselves out
-//! of the path. Readers of Hive partitions (`DuckDB`, Spark, Trino) decode it again.
+//! Kubernetes allows as they are, and keeps `/`, `=`, spaces and what Hive, shells or object stores take for themselves
+//! out of the path. Readers of Hive partitions (`DuckDB`, Spark, Trino) decode it again.
 
 use chrono::{DateTime, Utc};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -56,8 +56,8 @@ impl RootMarker {
     }
 }
 
-/// The path of a `verdicts` file from the root: of the namespace's records on `node` in `boot` that begin at `first_seq`,
-/// the first of which happened at `first_time`.
+/// The path of a `verdicts` file from the root: of the namespace's records on `node` in `boot` that begin at
+/// `first_seq`, the first of which happened at `first_time`.
 pub fn verdicts_path(
     cluster: &str,
     namespace: &str,

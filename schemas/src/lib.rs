@@ -2,8 +2,8 @@
 //!
 //! Everything here is a promise to people who read the evidence without our programs. Two rules keep it:
 //!
-//! - A published shape is never changed, only added to; `golden/` holds every published version as text, and a test fails
-//!   when the code says something else.
+//! - A published shape is never changed, only added to; `golden/` holds every published version as text, and a test
+//!   fails when the code says something else.
 //! - Readers are told to join files by column name, so a later version may add columns anywhere.
 //!
 //! | module | what it owns |

@@ -1,7 +1,7 @@
 //! The names of the key-value metadata in the footer of every evidence file.
 //!
-//! All values are text: numbers in decimal, times in RFC 3339 with microseconds and `Z`. A key whose value does not apply to
-//! a file is absent, not empty.
+//! All values are text: numbers in decimal, times in RFC 3339 with microseconds and `Z`. A key whose value does not
+//! apply to a file is absent, not empty.
 
 /// The version of the file's columns; see [`crate::verdicts::VERSION`].
 pub const SCHEMA_VERSION: &str = "podwitness.schema_version";

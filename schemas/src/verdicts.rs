@@ -1,7 +1,7 @@
 //! The columns of `verdicts`: one row for each thing that happened to a connection.
 //!
-//! Timestamps are microseconds in UTC and integers are signed, because those are what every query engine can bind. Strings
-//! that repeat are Arrow dictionaries. `golden/verdicts.v1.txt` shows the whole table.
+//! Timestamps are microseconds in UTC and integers are signed, because those are what every query engine can bind.
+//! Strings that repeat are Arrow dictionaries. `golden/verdicts.v1.txt` shows the whole table.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 
 use crate::metadata::DESCRIPTION;
 
-/// The version of these columns, in each file's metadata. It grows when a column is added; none is ever changed or removed.
+/// The version of these columns, in each file's metadata. It grows when a column is added; none is ever changed or
+/// removed.
 pub const VERSION: u32 = 1;
 
 /// What stands before a label's key in the name of the column of the source's label.

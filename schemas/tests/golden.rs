@@ -1,7 +1,7 @@
 //! What is published stays as it is: each published shape is a text file in the repository.
 //!
-//! Where the code says something else, the test writes what it says beside the file as `*.modified`. Where the change is
-//! meant, that becomes the file: of a new version, if the old one was released.
+//! Where the code says something else, the test writes what it says beside the file as `*.modified`. Where the change
+//! is meant, that becomes the file: of a new version, if the old one was released.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -12,7 +12,7 @@ use podwitness_wire::{Direction, EventKind, Known, Reason, Verdict};
 
 fn assert_golden(name: &str, actual: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
-    let modified = path.with_added_extension("modified");
+    let modified = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("{name}.modified"));
     let expected = std::fs::read_to_string(&path).unwrap_or_default();
     if actual != expected {
         std::fs::write(&modified, actual).unwrap();

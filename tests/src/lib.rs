@@ -1,1 +1,17 @@
-//! Room to be filled.
+//! What tests of the whole chain need: a node with pods, the two programs on it, traffic, the evidence read back, and what
+//! the slow evaluator says that it must be.
+//!
+//! | module | what it owns |
+//! | --- | --- |
+//! | [`scenario`] | the lab's node with the programs, started, watched by their own metrics, and stopped |
+//! | [`traffic`] | probes, each from a source port of its own, and what became of them |
+//! | [`evidence`] | every row of every Parquet file below an evidence root |
+//! | [`oracle`] | the records that policy says there must be |
+//! | [`check`] | the comparison of the two, and what holds of any evidence |
+#![forbid(unsafe_code)]
+
+pub mod check;
+pub mod evidence;
+pub mod oracle;
+pub mod scenario;
+pub mod traffic;

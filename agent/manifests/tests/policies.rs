@@ -98,10 +98,12 @@ fn missing_and_empty_lists_mean_everybody_and_every_port() {
     assert_eq!(policy.egress, Some(vec![everything]));
 }
 
-/// What the API server refuses inside a rule, the path below the rule at which it is named, and the mistake.
+/// A rule that the API server refuses, the path below it at which it is named, and the mistake.
+type Case = (&'static str, &'static str, fn(&Mistake) -> bool);
+
 #[test]
 fn a_rule_that_the_api_refuses_allows_nothing_and_the_other_rules_work() {
-    let cases: Vec<(&str, &str, fn(&Mistake) -> bool)> = vec![
+    let cases: Vec<Case> = vec![
         ("{from: [{}]}", "from[0]", |mistake| matches!(mistake, Mistake::EmptyPeer)),
         ("{from: [{podSelector: {}, ipBlock: {cidr: 10.0.0.0/8}}]}", "from[0]", |mistake| {
             matches!(mistake, Mistake::BlockWithSelectors)

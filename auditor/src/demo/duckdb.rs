@@ -14,9 +14,16 @@ use crate::failure::Failure;
 const VARIABLE: &str = "PODWITNESS_DUCKDB";
 
 /// What the demo's table says, in SQL, over the views that `podwitness sql` prints.
-pub(super) const QUESTION: &str = "SELECT source AS \"from\", destination AS \"to\", \
-    dst_port || '/' || protocol AS port, direction AS seen, verdict, \
-    CASE policies WHEN '' THEN reason ELSE policies END AS \"policy[rule]\", \"count\" FROM connections()";
+pub(super) const QUESTION: &str = r#"
+    SELECT source AS "from", destination AS "to", dst_port || '/' || protocol AS port, direction AS "seen at", verdict,
+           coalesce(nullif(policies, ''), reason) AS "policy[rule]"
+    FROM connections() ORDER BY first_time"#;
+
+/// The same with the counts, for comparison.
+const COUNTED: &str = r#"
+    SELECT source AS "from", destination AS "to", dst_port || '/' || protocol AS port, direction AS seen, verdict,
+           coalesce(nullif(policies, ''), reason) AS why, "count"
+    FROM connections()"#;
 
 /// Where the command is.
 pub(super) fn find() -> Result<PathBuf, Failure> {
@@ -57,11 +64,10 @@ pub(super) fn lines(duckdb: &Path, views: &Path) -> Result<BTreeMap<Line, i64>, 
         port: String,
         seen: String,
         verdict: String,
-        #[serde(rename = "policy[rule]")]
         why: String,
         count: i64,
     }
-    let answer = ask(duckdb, views, "-json", QUESTION)?;
+    let answer = ask(duckdb, views, "-json", COUNTED)?;
     let rows: Vec<Row> = serde_json::from_str(&answer)
         .map_err(|error| Failure::answer(format_args!("DuckDB's answer is not as it should be ({error}): {answer}")))?;
     let mut lines = BTreeMap::new();

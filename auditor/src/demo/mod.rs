@@ -209,10 +209,7 @@ fn tell(evidence: &Evidence, folder: &EvidenceFolder, duckdb: &Path) -> Result<(
         .tempfile()
         .and_then(|file| fs::write(file.path(), views::render(&root)).map(|()| file))
         .map_err(|error| Failure::answer(format_args!("cannot write the views to a temporary file: {error}")))?;
-    println!(
-        "\nThe same, answered by DuckDB:\n\n{}\n",
-        duckdb::QUESTION.split_whitespace().collect::<Vec<_>>().join(" ")
-    );
+    println!("\nThe same, answered by DuckDB:\n{}\n", duckdb::QUESTION);
     println!("{}", duckdb::show(duckdb, statements.path())?.trim_end());
     let ours = lines.into_iter().map(|(line, group)| (line, group.count)).collect();
     if duckdb::lines(duckdb, statements.path())? != ours {

@@ -7,7 +7,7 @@ use super::errands::{Decision, Errand, Expected, Party};
 
 /// The hosts outside the cluster that [`script`] has: name, IPv4 and IPv6 address.
 pub(super) const OUTSIDERS: [(&str, &str, &str); 2] =
-    [("customer", "203.0.113.10", "2001:db8:c::10"), ("abuser", "203.0.113.200", "2001:db8:c:bad::10")];
+    [("customer", "203.0.113.10", "2001:db8::10"), ("abuser", "203.0.113.200", "2001:db8:bad::10")];
 
 /// The port on which hosts outside the cluster listen.
 pub(super) const OUTSIDE_PORT: u16 = 443;

@@ -1,13 +1,13 @@
 //! The evidence as a table for people: one line for all decisions that are alike but for the family.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, stdout};
 
 use chrono::{DateTime, SecondsFormat};
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
-use comfy_table::{Cell, Color, ContentArrangement, Table};
+use comfy_table::presets::NOTHING;
+use comfy_table::{Cell, Color, ContentArrangement, Table, TableComponent};
 
-use super::check::{family, policy_text};
+use super::check::policy_text;
 use crate::evidence::{Record, Side};
 
 /// The widest that the table may be, in characters.
@@ -30,7 +30,7 @@ pub(super) struct Line {
 pub(super) struct Group {
     /// Of the first, in microseconds since 1970.
     pub(super) time: i64,
-    pub(super) families: Vec<&'static str>,
+    pub(super) families: BTreeSet<&'static str>,
     pub(super) count: i64,
 }
 
@@ -38,14 +38,15 @@ pub(super) struct Group {
 pub(super) fn lines(records: &[Record]) -> BTreeMap<Line, Group> {
     let mut lines: BTreeMap<Line, Group> = BTreeMap::new();
     for record in records.iter().filter(|record| ["open", "change", "deny"].contains(&record.event.as_str())) {
-        let of_family = record.src.ip.map(family);
-        let group =
-            lines.entry(line(record)).or_insert_with(|| Group { time: record.time, families: Vec::new(), count: 0 });
+        let of_family = record.src.ip.map(|ip| if ip.is_ipv4() { "v4" } else { "v6" });
+        let group = lines.entry(line(record)).or_insert_with(|| Group {
+            time: record.time,
+            families: BTreeSet::new(),
+            count: 0,
+        });
         group.time = group.time.min(record.time);
         group.count += record.count;
-        if let Some(family) = of_family.filter(|family| !group.families.contains(family)) {
-            group.families.push(family);
-        }
+        group.families.extend(of_family);
     }
     lines
 }
@@ -78,7 +79,8 @@ pub(super) fn render(lines: &BTreeMap<Line, Group>) -> String {
     let mut ordered: Vec<(&Line, &Group)> = lines.iter().collect();
     ordered.sort_by_key(|(_, group)| group.time);
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_style(TableComponent::HeaderLines, '─').set_style(TableComponent::MiddleHeaderIntersections, '─');
     if table.width().is_none_or(|width| width > WIDTH) {
         table.set_width(WIDTH);
     }
@@ -87,7 +89,7 @@ pub(super) fn render(lines: &BTreeMap<Line, Group>) -> String {
     } else {
         table.force_no_tty();
     }
-    table.set_header(["time (UTC)", "from", "to", "port", "over", "seen at", "verdict", "policy[rule]"]);
+    table.set_header(["time (UTC)", "from", "to", "port", "IP", "seen at", "verdict", "policy[rule]"]);
     for (line, group) in ordered {
         let colour = if line.verdict == "allow" { Color::Green } else { Color::Red };
         table.add_row([
@@ -95,7 +97,7 @@ pub(super) fn render(lines: &BTreeMap<Line, Group>) -> String {
             Cell::new(&line.from),
             Cell::new(&line.to),
             Cell::new(&line.port),
-            Cell::new(group.families.join(" ")),
+            Cell::new(group.families.iter().copied().collect::<Vec<_>>().join(" ")),
             Cell::new(&line.seen),
             Cell::new(&line.verdict).fg(colour),
             Cell::new(&line.why),
@@ -104,10 +106,10 @@ pub(super) fn render(lines: &BTreeMap<Line, Group>) -> String {
     table.to_string()
 }
 
-/// The time of day with milliseconds.
+/// The time of day.
 fn clock(micros: i64) -> String {
     let Some(time) = DateTime::from_timestamp_micros(micros) else { return micros.to_string() };
-    let text = time.to_rfc3339_opts(SecondsFormat::Millis, true);
+    let text = time.to_rfc3339_opts(SecondsFormat::Secs, true);
     text.split_once('T').map_or(text.as_str(), |(_, clock)| clock).trim_end_matches('Z').to_owned()
 }
 

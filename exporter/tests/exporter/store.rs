@@ -139,7 +139,7 @@ async fn s3_that_refuses_is_told_with_what_to_do() {
         ("404 Not Found", FailureKind::Missing, "create the bucket or folder, or correct `store.url`"),
         ("500 Internal Server Error", FailureKind::Unavailable, "the spool keeps the evidence until the store answers"),
     ] {
-        let server = Server::start(move |_| (status, b"<Error><Code>Told</Code></Error>".to_vec()));
+        let server = Server::start(move |_| (status, b"<?xml?>\n<Error>\n  <Code>Told</Code></Error>".to_vec()));
         let error = refusal(&s3(&server)).await;
         assert_eq!(error.kind, kind, "{error}");
         let sentence = error.to_string();

@@ -166,13 +166,18 @@ impl Kernel {
             Direction::Ingress => names::PROGRAM_TO_POD,
         };
         let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
-        let result = classifier(&mut self.programs, name).test_run(options).unwrap();
+        let result = self.program(name).test_run(options).unwrap();
         let action = match result.return_value {
             u32::MAX => Action::Next,
             2 => Action::Drop,
             other => panic!("the program returned {other}"),
         };
         Sent { action, direction, moved: self.moved() }
+    }
+
+    /// The second copy of a program.
+    pub(crate) fn program(&mut self, name: &str) -> &mut SchedClassifier {
+        classifier(&mut self.programs, name)
     }
 
     /// The counters that moved since the last packet or sweep.

@@ -3,12 +3,7 @@
 //! A network namespace belongs to a thread and a mount namespace to a process: so a test runs its own executable again,
 //! under `unshare`, for itself alone.
 
-use std::{
-    any::type_name_of_val,
-    env, fs,
-    os::unix::fs::MetadataExt as _,
-    process::Command,
-};
+use std::{any::type_name_of_val, env, fs, os::unix::fs::MetadataExt as _, process::Command};
 
 const ISOLATED: &str = "PODWITNESS_TEST_ISOLATED";
 /// A BPF file system of the test's own.

@@ -1,8 +1,8 @@
-use podwitness_datapath::Datapath;
+use aya::programs::ProgramInfo;
 use podwitness_wire::names;
 
 use crate::{
-    fixture::{folder, options},
+    fixture::{Kernel, folder},
     isolation::isolated,
 };
 
@@ -12,25 +12,17 @@ const MOST_INSTRUCTIONS: u32 = 200_000;
 #[test]
 fn the_kernel_takes_the_programs_and_verifies_them_with_ease() {
     isolated(|| {
-        let before: Vec<u32> = ours().map(|program| program.id()).collect();
-        let _datapath = Datapath::open(&options()).unwrap();
-        let mut seen = Vec::new();
-        for program in ours().filter(|program| !before.contains(&program.id())) {
-            let name = program.name_as_str().unwrap().to_owned();
-            let verified = program.verified_instruction_count().unwrap();
-            println!("{name}: {verified} instructions verified, {} bytes translated", program.size_translated().unwrap());
+        let mut kernel = Kernel::new();
+        let sweep = ProgramInfo::from_pin(format!("{}/{}", folder(), names::PROGRAM_SWEEP)).unwrap();
+        for (name, info) in [
+            (names::PROGRAM_FROM_POD, kernel.program(names::PROGRAM_FROM_POD).info().unwrap()),
+            (names::PROGRAM_TO_POD, kernel.program(names::PROGRAM_TO_POD).info().unwrap()),
+            (names::PROGRAM_SWEEP, sweep),
+        ] {
+            let (verified, bytes) = (info.verified_instruction_count().unwrap(), info.size_translated().unwrap());
+            println!("{name}: the verifier walked {verified} instructions; {bytes} bytes translated");
+            assert_eq!(info.name_as_str(), Some(name));
             assert!(verified < MOST_INSTRUCTIONS, "{name}: the verifier walked {verified} instructions");
-            seen.push(name);
-        }
-        for name in [names::PROGRAM_FROM_POD, names::PROGRAM_TO_POD, names::PROGRAM_SWEEP] {
-            assert!(seen.iter().any(|seen| seen == name), "{name} was not loaded into {}: {seen:?}", folder());
         }
     });
-}
-
-/// The programs of this name in the kernel: tests that run at the same time have theirs.
-fn ours() -> impl Iterator<Item = aya::programs::ProgramInfo> {
-    aya::programs::loaded_programs()
-        .filter_map(Result::ok)
-        .filter(|program| program.name_as_str().is_some_and(|name| name.starts_with("pw_")))
 }

@@ -78,6 +78,7 @@ impl Family {
 /// What the policies say, as one generation of tables.
 #[derive(Clone, Debug)]
 pub(crate) struct World {
+    pub(crate) interface: u32,
     pub(crate) endpoint_flags: u32,
     pub(crate) has_endpoint: bool,
     /// Whether there are rules; without them, nothing is allowed to an isolated pod.
@@ -90,6 +91,7 @@ impl World {
     /// A pod that policies isolate in both directions, with rules.
     pub(crate) fn isolated() -> Self {
         Self {
+            interface: INTERFACE,
             endpoint_flags: endpoint_flags::KNOWN | endpoint_flags::ISOLATED_INGRESS | endpoint_flags::ISOLATED_EGRESS,
             has_endpoint: true,
             has_rules: true,
@@ -116,10 +118,10 @@ impl World {
     pub(crate) fn tables(&self) -> Tables {
         let mut tables = Tables::default();
         if self.has_endpoint {
-            tables.endpoints.push((INTERFACE, self.endpoint()));
+            tables.endpoints.push((self.interface, self.endpoint()));
         }
         for family in families() {
-            tables.own_addresses.push(OwnAddressKey { interface: INTERFACE, address: address(family.pod) });
+            tables.own_addresses.push(OwnAddressKey { interface: self.interface, address: address(family.pod) });
             let pod = AddressEntry { class: 0, identity: POD_IDENTITY, flags: 0 };
             let peer = AddressEntry { class: PEER_CLASS, identity: PEER_IDENTITY, flags: 0 };
             let node = address_flags::LOCAL_NODE | address_flags::NODE;

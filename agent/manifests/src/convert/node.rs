@@ -16,12 +16,11 @@ pub fn node(object: &core::Node) -> Result<Converted<Node>, Problem> {
     let mut addresses = Vec::new();
     let given = object.status.as_ref().and_then(|status| status.addresses.as_deref()).unwrap_or_default();
     for (index, address) in given.iter().enumerate().filter(|(_, address)| address.type_.ends_with("IP")) {
-        match address.address.parse() {
-            Ok(address) => addresses.push(address),
-            Err(_) => {
-                let path = format!("status.addresses[{index}].address");
-                problems.push(left_out(path, Mistake::Address(address.address.clone())));
-            }
+        if let Ok(address) = address.address.parse() {
+            addresses.push(address);
+        } else {
+            let path = format!("status.addresses[{index}].address");
+            problems.push(left_out(path, Mistake::Address(address.address.clone())));
         }
     }
 

@@ -113,7 +113,7 @@ pub(super) fn port_number(number: i32) -> Result<NonZeroU16, Mistake> {
 }
 
 /// What made the pod. A Deployment makes its pods through a ReplicaSet, whose name is the Deployment's with the
-/// template's hash; for a Job of a CronJob no such rule is certain, so it stays a Job.
+/// template's hash; for a Job of a `CronJob` no such rule is certain, so it stays a Job.
 fn workload(metadata: &ObjectMeta) -> Option<(String, String)> {
     let owner = metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))?;
     if owner.kind == "ReplicaSet" {

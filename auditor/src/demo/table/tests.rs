@@ -38,7 +38,7 @@ fn decisions_alike_in_all_but_family_are_one_line() {
     let lines = lines(&records);
     let found: Vec<_> = lines.iter().map(|(line, group)| (line.why.as_str(), group.count, group.time)).collect();
     assert_eq!(found, [("shop/api[1]", 2, 1_000), ("shop/api[2]", 1, 4_000)]);
-    assert_eq!(lines.values().next().unwrap().families, ["IPv4", "IPv6"]);
+    assert_eq!(lines.values().next().unwrap().families.iter().copied().collect::<Vec<_>>(), ["v4", "v6"]);
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn the_table_fits_120_columns_and_says_everything() {
     ]));
     assert!(text.lines().all(|line| line.chars().count() <= 120), "{text}");
     let words: String = text.split_whitespace().collect();
-    for part in ["22:13:20.123", "8080/TCP", "ingress", "deny", "IPv4", "shop/default-deny,", "no-rule"] {
+    for part in ["22:13:20", "8080/TCP", "ingress", "deny", "v4", "shop/default-deny,", "no-rule"] {
         assert!(words.contains(part), "{part} is not in\n{text}");
     }
     // Not a terminal here, so there are no colours.
@@ -60,5 +60,5 @@ fn the_table_fits_120_columns_and_says_everything() {
 
 #[test]
 fn the_clock_shows_the_time_of_day() {
-    assert_eq!(clock(1_700_000_000_000_999), "22:13:20.000");
+    assert_eq!(clock(1_700_000_000_000_999), "22:13:20");
 }

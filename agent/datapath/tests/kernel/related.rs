@@ -1,0 +1,141 @@
+//! ICMP errors, and what a pod needs to live on its link.
+
+use podwitness_wire::{Counter, Reason};
+
+use crate::{
+    fixture::{Kernel, OPENED},
+    frames::{ICMPV6, IN, OUT, SYN, TCP, UDP, error, ethernet, icmp, packet_with_hop_limit},
+    isolation::isolated,
+    world::{World, families},
+};
+
+const DENIED: [Counter; 1] = [Counter::DeniedAttempts];
+
+#[test]
+fn an_error_about_a_connection_passes_and_another_is_decided_by_policy() {
+    isolated(|| {
+        let mut kernel = Kernel::of(&World::isolated());
+        for family in families() {
+            let (pod, peer, router) = (family.pod, family.peer, family.outside);
+            let known = family.to(peer, 53);
+            kernel.send(OUT, &known.udp(OUT)).passed(&OPENED);
+            let sent = known.packet(OUT, UDP, &known.datagram(OUT));
+            let received = known.packet(IN, UDP, &known.datagram(IN));
+            // Into the pod: from the peer, and from any router in between.
+            kernel.send(IN, &error(peer, pod, &sent)).passed(&[Counter::Related]);
+            kernel.send(IN, &error(router, pod, &sent)).passed(&[Counter::Related]);
+            // Out of the pod: about what it received.
+            kernel.send(OUT, &error(pod, peer, &received)).passed(&[Counter::Related]);
+
+            let unknown = family.to(peer, 54);
+            for (direction, frame) in [
+                (IN, error(router, pod, &unknown.packet(OUT, UDP, &unknown.datagram(OUT)))),
+                (IN, error(router, pod, &known.packet(OUT, TCP, &known.segment(OUT, SYN, 1)))),
+                (OUT, error(pod, peer, &unknown.packet(IN, UDP, &unknown.datagram(IN)))),
+                // It quotes what went the other way.
+                (IN, error(peer, pod, &received)),
+            ] {
+                kernel.send(direction, &frame).dropped(&DENIED);
+                let (key, _) = kernel.denial();
+                assert_eq!(key.reason, Reason::NoRule.number());
+                let expected = if pod.is_ipv4() { (3, 1) } else { (1, 1) };
+                assert_eq!((key.icmp_type, key.icmp_code), expected);
+            }
+        }
+        kernel.assert_balance();
+    });
+}
+
+#[test]
+fn an_error_about_a_connection_that_is_denied_now_is_not_related() {
+    isolated(|| {
+        let mut kernel = Kernel::of(&World::isolated());
+        for family in families() {
+            let known = family.to(family.peer, 53);
+            kernel.activate(&World::isolated());
+            kernel.send(OUT, &known.udp(OUT)).passed(&OPENED);
+            kernel.activate(&World::closed());
+            kernel.send(OUT, &known.udp(OUT));
+            let sent = known.packet(OUT, UDP, &known.datagram(OUT));
+            kernel.send(IN, &error(family.peer, family.pod, &sent)).dropped(&DENIED);
+        }
+    });
+}
+
+#[test]
+fn an_error_is_no_way_to_send_to_somebody_else() {
+    isolated(|| {
+        let mut kernel = Kernel::of(&World::isolated());
+        for family in families() {
+            let known = family.to(family.peer, 53);
+            kernel.send(OUT, &known.udp(OUT)).passed(&OPENED);
+            let received = known.packet(IN, UDP, &known.datagram(IN));
+            kernel.send(OUT, &error(family.pod, family.outside, &received)).dropped(&DENIED);
+        }
+    });
+}
+
+#[test]
+fn neighbour_discovery_passes_uncounted_as_a_connection() {
+    isolated(|| {
+        let mut kernel = Kernel::of(&World::closed());
+        let link = |text: &str| text.parse().unwrap();
+        for (source, destination, kind, hop_limit) in [
+            ("fe80::1", "ff02::2", 133, 255),
+            ("fe80::2", "ff02::1", 134, 255),
+            ("::", "ff02::1:ff00:5", 135, 255),
+            ("fd01::5", "ff02::1:ff00:1", 135, 255),
+            ("fe80::1", "fe80::2", 136, 255),
+            ("::", "ff02::16", 143, 1),
+        ] {
+            let message = icmp(kind, 0, 0, &[0; 16]);
+            let frame = ethernet(&packet_with_hop_limit(link(source), link(destination), ICMPV6, hop_limit, &message));
+            for direction in [OUT, IN] {
+                kernel.send(direction, &frame).passed(&[Counter::Neighbour]);
+            }
+            // What has passed a router is none.
+            let frame = ethernet(&packet_with_hop_limit(link(source), link(destination), ICMPV6, 64, &message));
+            kernel.send(IN, &frame).dropped(&DENIED);
+        }
+        assert_eq!(kernel.connections(), []);
+    });
+}
+
+#[test]
+fn the_numbers_of_neighbour_discovery_in_ipv4_are_no_way_out() {
+    isolated(|| {
+        let mut kernel = Kernel::of(&World::closed());
+        let family = families()[0];
+        let message = icmp(135, 0, 0, &[0; 16]);
+        let frame = ethernet(&packet_with_hop_limit(family.pod, family.outside, ICMPV6, 255, &message));
+        kernel.send(OUT, &frame).dropped(&DENIED);
+    });
+}
+
+#[test]
+fn an_error_from_an_address_that_is_not_the_pods_own_is_spoofed() {
+    isolated(|| {
+        let mut kernel = Kernel::of(&World::isolated());
+        for family in families() {
+            let known = family.to(family.peer, 53);
+            kernel.send(OUT, &known.udp(OUT)).passed(&OPENED);
+            let received = known.packet(IN, UDP, &known.datagram(IN));
+            kernel.send(OUT, &error(family.not_own, family.peer, &received)).dropped(&DENIED);
+            assert_eq!(kernel.denial().0.reason, Reason::Spoofed.number());
+        }
+    });
+}
+
+/// Routers forward it: between two addresses of global scope only its receiver looks at the hop limit.
+#[test]
+fn neighbour_discovery_to_an_address_outside_the_cluster_is_no_way_out() {
+    isolated(|| {
+        let mut kernel = Kernel::of(&World::closed());
+        let family = families()[1];
+        for kind in 133..=137 {
+            let message = icmp(kind, 0, 0, b"sixteen bytes of secrets");
+            let packet = packet_with_hop_limit(family.pod, family.outside, ICMPV6, 255, &message);
+            kernel.send(OUT, &ethernet(&packet)).dropped(&DENIED);
+        }
+    });
+}

@@ -1,0 +1,187 @@
+//! The records that there must be: what the slow evaluator says of a probe, as the evidence would put it.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use podwitness_lab::Lab;
+use podwitness_manifests::{assemble, read_documents};
+use podwitness_policy::{Cluster, Evaluation, Pod, Protocol, RuleSet, Subject, evaluate, policy_sha256};
+use podwitness_wire::{Direction, EventKind, Known, Reason, Verdict};
+
+use crate::evidence::{PolicyRule, Row, Side};
+
+/// `SYN` alone in the flags of a TCP header.
+const SYN: i32 = 2;
+
+/// A decision as a row says it, without times and numbers of its own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "the columns are described in podwitness_schemas::verdicts")]
+pub struct Decision {
+    pub protocol: Option<String>,
+    pub src: Side,
+    pub dst: Side,
+    pub direction: Option<String>,
+    pub event: String,
+    pub verdict: Option<String>,
+    pub reason: Option<String>,
+    pub namespace: String,
+    pub count: i64,
+    pub tcp_flags: Option<i32>,
+    pub policies: Vec<PolicyRule>,
+    pub policy_revision: Option<i64>,
+    pub policy_sha256: Option<String>,
+}
+
+/// What must come of a probe.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// Whether it is answered, where somebody listens.
+    pub answered: bool,
+    /// Each decision on its way: at its source, and at its destination if it got there.
+    pub decisions: Vec<Decision>,
+}
+
+/// The cluster as it stands in the lab's folder, and the revision under which its policies are in force.
+#[derive(Clone, Debug)]
+pub struct Oracle {
+    cluster: Cluster,
+    node: String,
+    node_addresses: Vec<IpAddr>,
+    revision: i64,
+    sha256: String,
+}
+
+impl Oracle {
+    /// Reads the lab's cluster. `revision` is what the agent calls the policy in force.
+    pub fn of(lab: &Lab, revision: u64) -> Result<Self> {
+        let cluster = read_cluster(&lab.cluster_path())?;
+        Ok(Self {
+            sha256: policy_sha256(&cluster),
+            cluster,
+            node: lab.node().name().to_owned(),
+            node_addresses: lab.node().addresses().to_vec(),
+            revision: i64::try_from(revision)?,
+        })
+    }
+
+    /// The cluster that it read.
+    pub fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// What must come of a probe: each pod that it leaves or enters decides, until one denies.
+    pub fn expect(&self, protocol: Protocol, local: SocketAddr, remote: SocketAddr) -> Expected {
+        let mut decisions = Vec::new();
+        for (direction, own, peer) in [(Direction::Egress, local, remote), (Direction::Ingress, remote, local)] {
+            let Some(pod) = self.cluster.pod_at(own.ip()) else { continue };
+            let evaluation = self.evaluate(pod, direction, peer.ip(), protocol, remote.port());
+            let decision = self.decision(pod, direction, protocol, local, remote, &evaluation);
+            let is_denied = matches!(evaluation, Evaluation::Denied(_));
+            decisions.push(decision);
+            if is_denied {
+                return Expected { answered: false, decisions };
+            }
+        }
+        Expected { answered: true, decisions }
+    }
+
+    fn evaluate(&self, pod: &Pod, direction: Direction, peer: IpAddr, protocol: Protocol, port: u16) -> Evaluation {
+        let subject = Subject { pod, node_addresses: &self.node_addresses };
+        evaluate(&self.cluster, &subject, direction, peer, protocol.number(), Some(port))
+    }
+
+    fn decision(
+        &self,
+        pod: &Pod,
+        direction: Direction,
+        protocol: Protocol,
+        local: SocketAddr,
+        remote: SocketAddr,
+        evaluation: &Evaluation,
+    ) -> Decision {
+        let none = RuleSet::default();
+        let (verdict, reason, rules) = match evaluation {
+            Evaluation::Node => (Verdict::Allow, Reason::Node, &none),
+            Evaluation::NotIsolated => (Verdict::Allow, Reason::NotIsolated, &none),
+            Evaluation::Allowed(rules) => (Verdict::Allow, Reason::Rule, rules),
+            Evaluation::Denied(policies) => (Verdict::Deny, Reason::NoRule, policies),
+        };
+        let event = if verdict == Verdict::Deny { EventKind::Deny } else { EventKind::Open };
+        Decision {
+            protocol: Some(protocol.name().to_owned()),
+            src: self.side(local),
+            dst: self.side(remote),
+            direction: Some(direction.name().to_owned()),
+            event: event.name().to_owned(),
+            verdict: Some(verdict.name().to_owned()),
+            reason: Some(reason.name().to_owned()),
+            namespace: pod.name.namespace.clone(),
+            count: 1,
+            tcp_flags: (protocol == Protocol::Tcp).then_some(SYN),
+            policies: rules
+                .iter()
+                .map(|rule| PolicyRule {
+                    namespace: rule.policy.namespace.clone(),
+                    name: rule.policy.name.clone(),
+                    uid: Some(rule.uid.clone()),
+                    rule: rule.rule.and_then(|index| i32::try_from(index).ok()),
+                })
+                .collect(),
+            policy_revision: Some(self.revision),
+            policy_sha256: Some(self.sha256.clone()),
+        }
+    }
+
+    fn side(&self, address: SocketAddr) -> Side {
+        let plain = Side { ip: Some(address.ip()), port: Some(address.port()), ..Side::default() };
+        let known = |known: Known| Some(known.name().to_owned());
+        if self.node_addresses.contains(&address.ip()) {
+            return Side { identity: known(Known::Node), node: Some(self.node.clone()), ..plain };
+        }
+        let Some(pod) = self.cluster.pod_at(address.ip()) else {
+            return Side { identity: known(Known::External), ..plain };
+        };
+        Side {
+            identity: known(Known::Exact),
+            namespace: Some(pod.name.namespace.clone()),
+            pod: Some(pod.name.name.clone()),
+            pod_uid: Some(pod.uid.clone()),
+            service_account: Some(pod.service_account.clone()),
+            node: pod.node.clone(),
+            labels: Some(serde_json::json!(pod.labels).to_string()),
+            ..plain
+        }
+    }
+}
+
+impl From<&Row> for Decision {
+    fn from(row: &Row) -> Self {
+        Self {
+            protocol: row.protocol.clone(),
+            src: row.src.clone(),
+            dst: row.dst.clone(),
+            direction: row.direction.clone(),
+            event: row.event.clone(),
+            verdict: row.verdict.clone(),
+            reason: row.reason.clone(),
+            namespace: row.namespace.clone(),
+            count: row.count,
+            tcp_flags: row.tcp_flags,
+            policies: row.policies.clone(),
+            policy_revision: row.policy_revision,
+            policy_sha256: row.policy_sha256.clone(),
+        }
+    }
+}
+
+fn read_cluster(folder: &Path) -> Result<Cluster> {
+    let mut documents = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        documents.extend(read_documents(&text, &path.display().to_string()).documents);
+    }
+    Ok(assemble(documents).0)
+}
