@@ -19,18 +19,17 @@ struct Installed {
 impl Installed {
     fn new(agent: Option<&str>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let open = fs::Permissions::from_mode(0o755);
-        fs::set_permissions(folder.path(), open.clone()).unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         for name in ["bin", "tmp", "work"] {
             fs::create_dir(folder.path().join(name)).unwrap();
         }
-        fs::copy(env!("CARGO_BIN_EXE_podwitness"), folder.path().join("bin/podwitness")).unwrap();
+        install(Path::new(env!("CARGO_BIN_EXE_podwitness")), &folder.path().join("bin/podwitness"));
         let exporter = agent.map(|_| "exec sleep 1000");
         for (name, script) in [("podwitness-agent", agent), ("podwitness-exporter", exporter), ("duckdb", Some(""))] {
             let Some(script) = script else { continue };
-            let path = folder.path().join("bin").join(name);
-            fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-            fs::set_permissions(&path, open.clone()).unwrap();
+            let text = folder.path().join("script");
+            fs::write(&text, format!("#!/bin/sh\n{script}\n")).unwrap();
+            install(&text, &folder.path().join("bin").join(name));
         }
         Self { folder }
     }
@@ -70,6 +69,12 @@ impl Installed {
             assert!(!folder.starts_with(tmp), "{} is left: {command}", process.display());
         }
     }
+}
+
+/// Copies a program in a process of its own: a file that this process has written to cannot be executed while a child of
+/// another test, forked meanwhile, still holds it.
+fn install(from: &Path, to: &Path) {
+    assert!(Command::new("install").args(["-m", "755"]).args([from, to]).status().unwrap().success());
 }
 
 fn said(output: &Output) -> String {

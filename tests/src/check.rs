@@ -21,35 +21,23 @@ pub fn decisions(evidence: &Evidence, expected: impl IntoIterator<Item = Decisio
 /// That each connection of TCP or UDP was opened once and closed once on each side that saw it, with the same verdict and
 /// attribution, and that both sides counted the same packets. Returns how many openings there are.
 pub fn closes(evidence: &Evidence) -> Result<usize> {
-    let mut closes = unique(evidence, "close")?;
-    let opens = unique(evidence, "open")?;
+    let (opens, closes) = (unique(evidence, "open")?, unique(evidence, "close")?);
     for (connection, open) in &opens {
-        let close = closes.remove(connection).with_context(|| format!("this was never closed: {open:?}"))?;
+        let close = closes.get(connection).with_context(|| format!("this was never closed: {open:?}"))?;
         let said = |row: &Row| (row.verdict.clone(), row.reason.clone(), row.policies.clone(), row.tcp_flags);
         ensure!(said(open) == said(close), "the close does not say what the opening does:\n{open:?}\n{close:?}");
         let last = close.last_time.with_context(|| format!("there is no last time: {close:?}"))?;
         ensure!(last >= open.time, "it ended before it began:\n{open:?}\n{close:?}");
         let totals = close.totals.with_context(|| format!("there are no totals: {close:?}"))?;
-        if let Some(other) = opens.get(&from_other_side(connection)).and(close_of_other_side(evidence, connection)?) {
+        if let Some(other) = closes.get(&from_other_side(connection)) {
             let mirrored = other.totals.with_context(|| format!("there are no totals: {other:?}"))?.mirrored();
             ensure!(totals == mirrored, "the two sides counted differently:\n{close:?}\n{other:?}");
         }
     }
-    ensure!(closes.is_empty(), "these were closed and never opened: {:?}", closes.values().collect::<Vec<_>>());
-    Ok(opens.len())
-}
-
-fn close_of_other_side<'evidence>(
-    evidence: &'evidence Evidence,
-    connection: &Connection,
-) -> Result<Option<&'evidence Row>> {
-    let wanted = from_other_side(connection);
-    for row in evidence.events("close").filter(|row| row.is_tcp_or_udp()) {
-        if row.connection()? == wanted {
-            return Ok(Some(row));
-        }
+    match closes.iter().find(|(connection, _)| !opens.contains_key(*connection)) {
+        Some((_, close)) => bail!("this was closed and never opened: {close:?}"),
+        None => Ok(opens.len()),
     }
-    Ok(None)
 }
 
 fn from_other_side((protocol, direction, from, from_port, to, to_port): &Connection) -> Connection {

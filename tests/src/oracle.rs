@@ -181,7 +181,7 @@ fn read_cluster(folder: &Path) -> Result<Cluster> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        documents.extend(read_documents(&text, &path.display().to_string()).documents);
+        documents.extend(read_documents(&text, &path.display().to_string()).objects);
     }
     Ok(assemble(documents).0)
 }

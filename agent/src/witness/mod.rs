@@ -15,7 +15,7 @@ use std::{
 
 use podwitness_datapath::{Outlet, Position, Sweep};
 use podwitness_runtime::{readiness::Condition, shutdown::Shutdown};
-use podwitness_spool::{Checkpoint, Record, Writer};
+use podwitness_spool::{Checkpoint, Record, SpoolError, Writer};
 
 use crate::{clock::Clock, definitions::Definitions, metrics::Metrics};
 use enrich::Enricher;
@@ -136,17 +136,24 @@ impl Witness {
 
     fn bring_out_events(&mut self) -> Result<bool, WitnessError> {
         let mut events = Vec::new();
+        let mut most = MOST_EVENTS;
         loop {
             events.clear();
-            let end = self.outlet.read_events(self.position, MOST_EVENTS, &mut events);
+            let end = self.outlet.read_events(self.position, most, &mut events);
             if end == self.position {
                 return Ok(true);
             }
             let enricher = self.enricher()?;
             let records: Vec<Record> = events.iter().filter_map(|event| enricher.event(event)).collect();
             self.metrics.unread(events.len() - records.len());
-            if !self.commit(records, end, self.drained_epoch) {
-                return Ok(false);
+            match self.commit(records, end, self.drained_epoch) {
+                Ok(()) => {}
+                Err(SpoolError::BatchTooLarge { .. }) if events.len() > 1 => {
+                    // Segments are set to be small, or what the records refer to is large.
+                    most = events.len() / 2;
+                    continue;
+                }
+                Err(error) => return Ok(self.refused(&error)),
             }
             self.outlet.acknowledge_events(end);
             self.position = end;
@@ -162,8 +169,8 @@ impl Witness {
         let mut records: Vec<Record> = denials.iter().filter_map(|denial| enricher.denial(denial)).collect();
         self.metrics.unread(denials.len() - records.len());
         records.extend(losses.iter().map(|loss| enricher.loss(loss)));
-        if !self.commit(records, self.position, epoch) {
-            return Ok(false);
+        if let Err(error) = self.commit(records, self.position, epoch) {
+            return Ok(self.refused(&error));
         }
         self.outlet.remove_counted(epoch)?;
         self.drained_epoch = epoch;
@@ -174,34 +181,33 @@ impl Witness {
         Ok(Enricher { clock: Clock::now()?, definitions: &self.definitions })
     }
 
-    /// Makes records durable; false where the spool did not take them, which is told when it begins.
-    fn commit(&mut self, records: Vec<Record>, position: Position, drained_epoch: u64) -> bool {
+    /// Makes records durable together with the place up to which they were read.
+    fn commit(&mut self, records: Vec<Record>, position: Position, drained_epoch: u64) -> Result<(), SpoolError> {
         let checkpoint = Checkpoint {
             ring: self.outlet.ring_id().to_string(),
             ring_position: position,
             drained_epoch: u32::try_from(drained_epoch).expect("an epoch a second for 136 years"),
         };
         let lost = losses_by_reason(&records);
-        match self.spool.commit(records, &*self.definitions, &checkpoint) {
-            Ok(committed) => {
-                if let Some(trouble) = committed.worked_around {
-                    tracing::error!(error = %trouble, "the disk refused a write; the verdicts are in the spool all the same");
-                }
-                self.metrics.committed(committed.records, &lost);
-                self.is_refused = false;
-                self.is_keeping_up.set(true);
-                true
-            }
-            Err(error) => {
-                self.metrics.refused_by_spool();
-                if !self.is_refused {
-                    tracing::error!(%error, "verdicts stay in the kernel until the spool takes them");
-                }
-                self.is_refused = true;
-                self.is_keeping_up.set(false);
-                false
-            }
+        let committed = self.spool.commit(records, &*self.definitions, &checkpoint)?;
+        if let Some(trouble) = committed.worked_around {
+            tracing::error!(error = %trouble, "the disk refused a write; the verdicts are in the spool all the same");
         }
+        self.metrics.committed(committed.records, &lost);
+        self.is_refused = false;
+        self.is_keeping_up.set(true);
+        Ok(())
+    }
+
+    /// Tells that the spool takes nothing now, once until it does again.
+    fn refused(&mut self, error: &SpoolError) -> bool {
+        self.metrics.refused_by_spool();
+        if !self.is_refused {
+            tracing::error!(%error, "verdicts stay in the kernel until the spool takes them");
+        }
+        self.is_refused = true;
+        self.is_keeping_up.set(false);
+        false
     }
 
     fn observe(&self) -> Result<(), WitnessError> {

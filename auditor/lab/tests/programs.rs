@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use podwitness_config::Config;
@@ -16,10 +17,14 @@ fn scripts(agent: &str, exporter: &str) -> (tempfile::TempDir, Programs) {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
     // One of them as a umask of 077 leaves it.
-    for (name, script, mode) in [("podwitness-agent", agent, 0o755), ("podwitness-exporter", exporter, 0o700)] {
-        let path = folder.path().join(name);
-        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    for (name, script, mode) in [("podwitness-agent", agent, "755"), ("podwitness-exporter", exporter, "700")] {
+        let text = folder.path().join("script");
+        fs::write(&text, format!("#!/bin/sh\n{script}\n")).unwrap();
+        // In a process of its own: a file that this process has written to cannot be executed while a child of another
+        // test, forked meanwhile, still holds it.
+        let mut install = Command::new("install");
+        install.args(["-m", mode]).args([&text, &folder.path().join(name)]);
+        assert!(install.status().unwrap().success());
     }
     let programs = Programs::in_folder(folder.path()).unwrap();
     (folder, programs)

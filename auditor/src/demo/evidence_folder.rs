@@ -52,13 +52,14 @@ impl EvidenceFolder {
         give(&self.path, user, group)
     }
 
-    /// Takes the folder away again if nothing has come into it.
-    pub(super) fn discard_if_empty(&self) {
+    /// Takes the folder away again if nothing has come into it; false where something has.
+    pub(super) fn discard_if_empty(&self) -> bool {
         // A folder with something in it is refused, which is what is wanted.
-        let _ = fs::remove_dir(&self.path);
+        let discarded = fs::remove_dir(&self.path).is_ok();
         if let Some(made) = &self.made_parent {
             let _ = fs::remove_dir(made);
         }
+        discarded
     }
 }
 

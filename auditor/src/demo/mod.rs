@@ -75,8 +75,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     isolate().map_err(Failure::answer)?;
     let witnessed = witness(&programs, &plan, &manifests, &errands, &folder, &interrupt);
     let handed_over = folder.hand_over();
-    if witnessed.is_err() {
-        folder.discard_if_empty();
+    if witnessed.is_err() && !folder.discard_if_empty() {
+        eprintln!("what evidence there is stays in {}", folder.path().display());
     }
     let evidence = witnessed?;
     handed_over.map_err(|error| Failure::answer(format_args!("cannot change the owner of the evidence: {error}")))?;

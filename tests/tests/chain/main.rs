@@ -1,0 +1,8 @@
+//! The whole chain on the real kernel: packets between network namespaces, the agent and the exporter as they run on a
+//! node, and the Parquet that they leave.
+//!
+//! Run as root under `unshare --net --mount --propagation private`, as `make test` does; the programs must be built.
+
+mod killed;
+mod matrix;
+mod overload;

@@ -1,0 +1,176 @@
+//! Every pair of pods, both families, both protocols and several ports, against the slow evaluator: what the packet met,
+//! and what the evidence says of it, to the last column and the last row.
+
+use std::net::{IpAddr, SocketAddr};
+
+use anyhow::{Context as _, Result, ensure};
+use podwitness_lab::{NetNs, Outcome, PodSpec};
+use podwitness_policy::Protocol;
+use podwitness_tests::oracle::{Expected, Oracle};
+use podwitness_tests::scenario::Scenario;
+use podwitness_tests::traffic::{
+    ANSWER_LIMIT, DENIAL_LIMIT, PROTOCOLS, SourcePorts, address_like, in_parallel, probe, serve,
+};
+use podwitness_tests::check;
+
+/// One within and one beyond each boundary that the policies draw.
+const PORTS: [u16; 5] = [80, 8080, 9000, 9004, 9005];
+
+/// Namespace, name, policy spec.
+const POLICIES: [(&str, &str, &str); 9] = [
+    ("shop", "default-deny", "{podSelector: {}, policyTypes: [Ingress, Egress]}"),
+    (
+        "shop",
+        "web-from-everywhere",
+        "{podSelector: {matchLabels: {app: web}}, ingress: [{from: [{ipBlock: {cidr: 0.0.0.0/0, except: [10.1.0.0/29, \
+          203.0.113.128/25]}}, {ipBlock: {cidr: '2001:db8::/32'}}], ports: [{port: 80}]}], policyTypes: [Ingress]}",
+    ),
+    (
+        "shop",
+        "web-out",
+        "{podSelector: {matchExpressions: [{key: app, operator: In, values: [web, api]}]}, egress: [{to: [{podSelector: \
+          {matchExpressions: [{key: app, operator: NotIn, values: [web]}]}}]}, {to: [{ipBlock: {cidr: 203.0.113.0/24}}], \
+          ports: [{port: 8080, endPort: 9004}, {port: 80, protocol: UDP}]}], policyTypes: [Egress]}",
+    ),
+    (
+        "shop",
+        "api-from-web-and-ops",
+        "{podSelector: {matchLabels: {app: api}}, ingress: [{from: [{podSelector: {matchLabels: {app: web}}}], ports: \
+          [{port: http}]}, {from: [{namespaceSelector: {matchLabels: {team: ops}}, podSelector: {matchLabels: {app: \
+          mon}}}], ports: [{port: 9000, endPort: 9004}, {port: dns, protocol: UDP}]}]}",
+    ),
+    (
+        "shop",
+        "db-from-namespace",
+        "{podSelector: {matchLabels: {app: db}}, ingress: [{from: [{namespaceSelector: {matchExpressions: [{key: team, \
+          operator: Exists}]}}]}, {from: [{podSelector: {}}], ports: [{port: 9000}, {protocol: UDP}]}]}",
+    ),
+    // Allows again what `db-from-namespace` allows: both must be named.
+    (
+        "shop",
+        "db-again",
+        "{podSelector: {matchLabels: {app: db}}, ingress: [{ports: [{port: 8080}]}, {from: [{podSelector: {matchLabels: \
+          {app: api}}}]}]}",
+    ),
+    ("ops", "mon-in", "{podSelector: {matchLabels: {app: mon}}, policyTypes: [Ingress]}"),
+    (
+        "ops",
+        "batch-out",
+        "{podSelector: {matchLabels: {app: batch}}, policyTypes: [Egress], egress: [{to: [{namespaceSelector: {}, \
+          podSelector: {}}], ports: [{port: http}, {port: dns, protocol: UDP}]}, {to: [{ipBlock: {cidr: \
+          '2001:db8::/64', except: ['2001:db8::8000/113']}}]}]}",
+    ),
+    // About pods that are not there.
+    ("guests", "nobody", "{podSelector: {matchLabels: {app: none}}, policyTypes: [Ingress, Egress]}"),
+];
+
+struct Party<'lab> {
+    netns: &'lab NetNs,
+    addresses: Vec<IpAddr>,
+    has_hooks: bool,
+}
+
+struct Errand<'lab> {
+    from: &'lab NetNs,
+    protocol: Protocol,
+    local: SocketAddr,
+    remote: SocketAddr,
+}
+
+fn both(v4: &str, v6: &str) -> Result<Vec<IpAddr>> {
+    Ok(vec![v4.parse()?, v6.parse()?])
+}
+
+fn errands<'lab>(parties: &[Party<'lab>]) -> Result<Vec<Errand<'lab>>> {
+    let ports = SourcePorts::default();
+    let mut errands = Vec::new();
+    for (number, from) in parties.iter().enumerate() {
+        for (other, to) in parties.iter().enumerate() {
+            if number == other || !(from.has_hooks || to.has_hooks) {
+                continue;
+            }
+            for to in &to.addresses {
+                let local = address_like(&from.addresses, *to).context("every party has both families")?;
+                for protocol in PROTOCOLS {
+                    for port in PORTS {
+                        let (local, remote) = (SocketAddr::new(local, ports.next()?), SocketAddr::new(*to, port));
+                        errands.push(Errand { from: from.netns, protocol, local, remote });
+                    }
+                }
+            }
+        }
+    }
+    Ok(errands)
+}
+
+#[test]
+fn every_probe_meets_what_the_policies_say_and_has_its_records_and_there_are_no_others() -> Result<()> {
+    let mut scenario = Scenario::new()?;
+    scenario.cluster.namespace("shop", &[("tier", "front")])?;
+    scenario.cluster.namespace("ops", &[("team", "ops")])?;
+    scenario.cluster.namespace("guests", &[])?;
+    let pods = [
+        PodSpec::new("shop", "web", &both("10.1.0.1", "fd00:1::1")?).label("app", "web"),
+        PodSpec::new("shop", "api", &both("10.1.0.2", "fd00:1::2")?)
+            .label("app", "api")
+            .label("tier", "back")
+            .port("http", 8080, "TCP")
+            .port("dns", 9000, "UDP"),
+        // What is `http` here is another number than there.
+        PodSpec::new("shop", "db", &both("10.1.0.9", "fd00:1::9")?).label("app", "db").port("http", 9005, "TCP"),
+        PodSpec::new("ops", "mon", &both("10.1.0.3", "fd00:1::3")?).label("app", "mon"),
+        PodSpec::new("ops", "batch", &both("10.1.0.10", "fd00:1::10")?).label("app", "batch").port("http", 80, "UDP"),
+        PodSpec::new("guests", "visitor", &both("10.1.0.4", "fd00:1::4")?),
+    ];
+    let pods = pods.into_iter().map(|spec| scenario.pod(spec)).collect::<Result<Vec<_>>>()?;
+    for (namespace, name, spec) in POLICIES {
+        scenario.cluster.policy(namespace, name, spec)?;
+    }
+    // One on each side of what the policies except.
+    let near = scenario.lab.outsider("near", &both("203.0.113.7", "2001:db8::7")?)?;
+    let far = scenario.lab.outsider("far", &both("203.0.113.200", "2001:db8::ffff")?)?;
+    scenario.start()?;
+    let revision = scenario.policy_revision()?;
+    let oracle = Oracle::of(&scenario.lab, revision)?;
+    ensure!(oracle.cluster().policies.len() == POLICIES.len() && oracle.cluster().pods.len() == pods.len());
+
+    let node = scenario.lab.node();
+    let mut parties: Vec<Party<'_>> =
+        pods.iter().map(|pod| Party { netns: pod, addresses: pod.addresses(), has_hooks: true }).collect();
+    for outsider in [&near, &far] {
+        parties.push(Party { netns: outsider, addresses: outsider.addresses(), has_hooks: false });
+    }
+    parties.push(Party { netns: node.netns(), addresses: node.addresses().to_vec(), has_hooks: false });
+    let _servers =
+        parties.iter().map(|party| serve(party.netns, &PORTS)).collect::<Result<Vec<_>>>()?;
+
+    let results = in_parallel(24, errands(&parties)?, |Errand { from, protocol, local, remote }| {
+        let expected = oracle.expect(protocol, local, remote);
+        let limit = if expected.answered { ANSWER_LIMIT } else { DENIAL_LIMIT };
+        let sent = probe(from, protocol, local.port(), remote, limit)?;
+        ensure!(sent.local == local, "it should have left from {local}: {sent:?}");
+        Ok((sent, expected))
+    })?;
+    drop(parties);
+    let opened = results.iter().flat_map(|(_, expected)| &expected.decisions).filter(|one| one.event == "open").count();
+    let evidence = scenario.stop(opened)?;
+
+    let mut wrong = Vec::new();
+    for (sent, expected) in &results {
+        let wanted = if expected.answered { Outcome::Answered } else { Outcome::TimedOut };
+        if sent.outcome != wanted {
+            wrong.push((sent, &expected.decisions));
+        }
+    }
+    ensure!(wrong.is_empty(), "{} probes met something else, such as {:#?}", wrong.len(), wrong[0]);
+    let answered = results.iter().filter(|(_, expected)| expected.answered).count();
+    println!("{} probes, {answered} of them answered, {opened} openings", results.len());
+    ensure!(answered * 5 > results.len() && answered * 5 < results.len() * 4, "the policies decide too little");
+
+    check::decisions(&evidence, results.into_iter().flat_map(|(_, Expected { decisions, .. })| decisions))?;
+    ensure!(check::closes(&evidence)? == opened, "the openings are not those that were expected");
+    ensure!(check::lost(&evidence) == 0, "records were lost");
+    let namespaces = check::sequences(&evidence)?;
+    ensure!(namespaces.iter().eq(["guests", "ops", "shop"]), "there is evidence of {namespaces:?}");
+    Ok(())
+}
