@@ -134,9 +134,9 @@ fn examples_that_make_no_cluster_are_refused() {
     let examples = installed.path("examples");
     fs::create_dir(&examples).unwrap();
     for (text, fault) in [
-        ("apiVersion: v1\nkind: Namespace\nmetadata: {name: n}\n", "0 Node objects"),
+        ("apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n", "0 Node objects"),
         ("kind: [\n", "a.yaml, document 1"),
-        ("apiVersion: v1\nkind: Node\nmetadata: {name: n}\n", "no Pod with status.podIPs has spec.nodeName n"),
+        ("apiVersion: v1\nkind: Node\nmetadata: {name: node-a}\n", "has spec.nodeName node-a"),
     ] {
         fs::write(examples.join("a.yaml"), text).unwrap();
         let output = installed.demo().arg("--examples").arg(&examples).output().unwrap();

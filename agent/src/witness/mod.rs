@@ -48,6 +48,7 @@ pub(crate) struct Witness {
     drained_epoch: u64,
     /// The spool did not take the last commit.
     is_refused: bool,
+    clock: Clock,
 }
 
 /// Why the witness cannot go on.
@@ -93,6 +94,7 @@ impl Witness {
             position,
             drained_epoch,
             is_refused: false,
+            clock: Clock::read()?,
         })
     }
 
@@ -143,7 +145,8 @@ impl Witness {
             if end == self.position {
                 return Ok(true);
             }
-            let enricher = self.enricher()?;
+            self.clock.follow()?;
+            let enricher = Enricher { clock: self.clock, definitions: &self.definitions };
             let records: Vec<Record> = events.iter().filter_map(|event| enricher.event(event)).collect();
             self.metrics.unread(events.len() - records.len());
             match self.commit(records, end, self.drained_epoch) {
@@ -165,7 +168,8 @@ impl Witness {
         if denials.is_empty() && losses.is_empty() {
             return Ok(true);
         }
-        let enricher = self.enricher()?;
+        self.clock.follow()?;
+        let enricher = Enricher { clock: self.clock, definitions: &self.definitions };
         let mut records: Vec<Record> = denials.iter().filter_map(|denial| enricher.denial(denial)).collect();
         self.metrics.unread(denials.len() - records.len());
         records.extend(losses.iter().map(|loss| enricher.loss(loss)));
@@ -175,10 +179,6 @@ impl Witness {
         self.outlet.remove_counted(epoch)?;
         self.drained_epoch = epoch;
         Ok(true)
-    }
-
-    fn enricher(&self) -> Result<Enricher<'_>, WitnessError> {
-        Ok(Enricher { clock: Clock::now()?, definitions: &self.definitions })
     }
 
     /// Makes records durable together with the place up to which they were read.

@@ -13,6 +13,9 @@ use crate::evidence::{Record, Side};
 /// The widest that the table may be, in characters.
 const WIDTH: u16 = 120;
 
+/// A terminal that says it is narrower is not believed (some say 0), because nothing could be read in it.
+const NARROWEST: u16 = 80;
+
 /// What a line of the table says, and what `DuckDB` is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Line {
@@ -81,7 +84,7 @@ pub(super) fn render(lines: &BTreeMap<Line, Group>) -> String {
     let mut table = Table::new();
     table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_style(TableComponent::HeaderLines, '─').set_style(TableComponent::MiddleHeaderIntersections, '─');
-    if table.width().is_none_or(|width| width > WIDTH) {
+    if table.width().is_none_or(|width| !(NARROWEST..=WIDTH).contains(&width)) {
         table.set_width(WIDTH);
     }
     if stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) {

@@ -412,6 +412,8 @@ fn a_reset_after_the_time_out_opens_nothing() {
             assert_eq!(kernel.sweep(), (Sweep::Done, closed(1)));
             let sent = kernel.send(OUT, &pair.tcp(OUT, RST, 2));
             assert!(!sent.has_moved(Counter::ConnectionsOpened), "{sent:?}");
+            kernel.sweep();
+            assert_eq!(kernel.connections(), []);
             kernel.set_settings(|settings| settings.timeouts = timeouts(HOUR_NS));
             kernel.events();
         }
