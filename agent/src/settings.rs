@@ -51,14 +51,8 @@ fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// The spool takes a batch whole or not at all, and an epoch of denials is one batch: a segment must have room for a
-/// full table of them, where the spool is large enough for that.
 pub(crate) fn spool(config: &Config) -> WriterOptions {
-    /// A denial's record and its share of definitions, generously.
-    const DENIAL_BYTES: u64 = 256;
-    let max_bytes = config.spool.max_bytes;
-    let for_denials = (u64::from(config.events.denials) * DENIAL_BYTES).min(max_bytes / 2);
-    WriterOptions { max_bytes, segment_bytes: config.spool.segment_bytes.max(for_denials) }
+    WriterOptions { max_bytes: config.spool.max_bytes, segment_bytes: config.spool.segment_bytes }
 }
 
 pub(crate) fn origin(config: &Config, boot: String) -> Origin {

@@ -12,9 +12,6 @@ use crate::oracle::Decision;
 /// How many differences are shown.
 const SHOWN: usize = 12;
 
-/// How far apart two batches may put the same moment, in microseconds: the agent reads the clocks anew for each.
-const CLOCK_JITTER_US: i64 = 50_000;
-
 /// That the decisions on TCP and UDP are these, each so often as it stands here, and no other.
 pub fn decisions(evidence: &Evidence, expected: impl IntoIterator<Item = Decision>) -> Result<()> {
     let found = evidence.rows().filter(|row| row.is_tcp_or_udp() && row.event != "close").map(Decision::from);
@@ -30,7 +27,7 @@ pub fn closes(evidence: &Evidence) -> Result<usize> {
         let said = |row: &Row| (row.verdict.clone(), row.reason.clone(), row.policies.clone(), row.tcp_flags);
         ensure!(said(open) == said(close), "the close does not say what the opening does:\n{open:?}\n{close:?}");
         let last = close.last_time.with_context(|| format!("there is no last time: {close:?}"))?;
-        ensure!(last + CLOCK_JITTER_US >= open.time, "it ended before it began:\n{open:?}\n{close:?}");
+        ensure!(last >= open.time, "it ended before it began:\n{open:?}\n{close:?}");
         let totals = close.totals.with_context(|| format!("there are no totals: {close:?}"))?;
         if let Some(other) = closes.get(&from_other_side(connection)) {
             let mirrored = other.totals.with_context(|| format!("there are no totals: {other:?}"))?.mirrored();

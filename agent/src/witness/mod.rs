@@ -44,11 +44,21 @@ pub(crate) struct Witness {
     intervals: Intervals,
     /// Up to where events are in the spool.
     position: Position,
-    /// Up to which epoch denials are in the spool.
-    drained_epoch: u64,
+    /// Up to where denials are in the spool.
+    drained: Drained,
     /// The spool did not take the last commit.
     is_refused: bool,
     clock: Clock,
+}
+
+/// Up to where denials are in the spool. An epoch that was turned does not change any more, so that its entries have an
+/// order in which a part of them can be told from the rest.
+#[derive(Clone, Copy, Debug, Default)]
+struct Drained {
+    /// The last epoch of which all are.
+    epoch: u64,
+    /// How many of the later epochs are, in order of epoch and key.
+    entries: usize,
 }
 
 /// Why the witness cannot go on.
@@ -74,14 +84,15 @@ impl Witness {
         intervals: Intervals,
     ) -> Result<Self, WitnessError> {
         let ours = checkpoint.filter(|checkpoint| checkpoint.ring == outlet.ring_id().to_string());
-        let mut drained_epoch = 0;
+        let mut drained = Drained::default();
         if let Some(checkpoint) = ours {
             // A crash between the commit and these two steps left what is in the spool already.
             if checkpoint.ring_position > outlet.acknowledged() {
                 outlet.acknowledge_events(checkpoint.ring_position);
             }
-            drained_epoch = u64::from(checkpoint.drained_epoch);
-            outlet.remove_counted(drained_epoch)?;
+            drained.epoch = u64::from(checkpoint.drained_epoch);
+            drained.entries = checkpoint.drained_entries as usize;
+            outlet.remove_counted(drained.epoch)?;
         }
         let position = outlet.acknowledged();
         Ok(Self {
@@ -92,7 +103,7 @@ impl Witness {
             is_keeping_up,
             intervals,
             position,
-            drained_epoch,
+            drained,
             is_refused: false,
             clock: Clock::read()?,
         })
@@ -148,8 +159,8 @@ impl Witness {
             self.clock.follow()?;
             let enricher = Enricher { clock: self.clock, definitions: &self.definitions };
             let records: Vec<Record> = events.iter().filter_map(|event| enricher.event(event)).collect();
-            self.metrics.unread(events.len() - records.len());
-            match self.commit(records, end, self.drained_epoch) {
+            let unread = events.len() - records.len();
+            match self.commit(records, end, self.drained) {
                 Ok(()) => {}
                 Err(SpoolError::BatchTooLarge { .. }) if events.len() > 1 => {
                     // Segments are set to be small, or what the records refer to is large.
@@ -158,35 +169,57 @@ impl Witness {
                 }
                 Err(error) => return Ok(self.refused(&error)),
             }
+            self.metrics.unread(unread);
             self.outlet.acknowledge_events(end);
             self.position = end;
         }
     }
 
     fn bring_out_denials(&mut self) -> Result<bool, WitnessError> {
-        let (epoch, denials, losses) = self.outlet.turn_epoch()?;
+        let (epoch, mut denials, losses) = self.outlet.turn_epoch()?;
         if denials.is_empty() && losses.is_empty() {
             return Ok(true);
         }
+        denials.sort_unstable_by_key(|(key, _)| (key.epoch, *key));
         self.clock.follow()?;
-        let enricher = Enricher { clock: self.clock, definitions: &self.definitions };
-        let mut records: Vec<Record> = denials.iter().filter_map(|denial| enricher.denial(denial)).collect();
-        self.metrics.unread(denials.len() - records.len());
-        records.extend(losses.iter().map(|loss| enricher.loss(loss)));
-        if let Err(error) = self.commit(records, self.position, epoch) {
-            return Ok(self.refused(&error));
+        let mut most = denials.len();
+        loop {
+            let enricher = Enricher { clock: self.clock, definitions: &self.definitions };
+            let rest = denials.get(self.drained.entries..).unwrap_or_default();
+            let part = &rest[..most.min(rest.len())];
+            let is_last = part.len() == rest.len();
+            let mut records: Vec<Record> = part.iter().filter_map(|denial| enricher.denial(denial)).collect();
+            let unread = part.len() - records.len();
+            let drained = if is_last {
+                records.extend(losses.iter().map(|loss| enricher.loss(loss)));
+                Drained { epoch, entries: 0 }
+            } else {
+                Drained { entries: self.drained.entries + part.len(), ..self.drained }
+            };
+            match self.commit(records, self.position, drained) {
+                Ok(()) => {}
+                Err(SpoolError::BatchTooLarge { .. }) if part.len() > 1 => {
+                    most = part.len() / 2;
+                    continue;
+                }
+                Err(error) => return Ok(self.refused(&error)),
+            }
+            self.metrics.unread(unread);
+            self.drained = drained;
+            if is_last {
+                self.outlet.remove_counted(epoch)?;
+                return Ok(true);
+            }
         }
-        self.outlet.remove_counted(epoch)?;
-        self.drained_epoch = epoch;
-        Ok(true)
     }
 
     /// Makes records durable together with the place up to which they were read.
-    fn commit(&mut self, records: Vec<Record>, position: Position, drained_epoch: u64) -> Result<(), SpoolError> {
+    fn commit(&mut self, records: Vec<Record>, position: Position, drained: Drained) -> Result<(), SpoolError> {
         let checkpoint = Checkpoint {
             ring: self.outlet.ring_id().to_string(),
             ring_position: position,
-            drained_epoch: u32::try_from(drained_epoch).expect("an epoch a second for 136 years"),
+            drained_epoch: u32::try_from(drained.epoch).expect("an epoch a second for 136 years"),
+            drained_entries: u32::try_from(drained.entries).expect("a table has no more entries than 32 bits count"),
         };
         let lost = losses_by_reason(&records);
         let committed = self.spool.commit(records, &*self.definitions, &checkpoint)?;

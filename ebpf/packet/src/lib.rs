@@ -150,8 +150,9 @@ pub fn read_quoted(bytes: &impl Bytes, error: &Packet) -> Option<Packet> {
     if quoted.source == error.destination { Some(quoted) } else { None }
 }
 
-/// Whether an ICMPv6 message is one that a host needs in order to live on its link: neighbour discovery, which routers
-/// never forward (RFC 4861 asks for hop limit 255), and multicast listener discovery (RFC 3810 asks for hop limit 1).
+/// Whether an ICMPv6 message is one that a host needs in order to live on its link: neighbour discovery (RFC 4861 asks
+/// for hop limit 255, which nothing has that has passed a router), and multicast listener discovery (RFC 3810 asks for
+/// hop limit 1). Whether a router would forward it all the same, [`stays_on_link`] says.
 /// The same numbers in an IPv4 packet mean nothing, and are routed anywhere.
 #[inline(always)]
 pub fn is_neighbour_discovery(packet: &Packet) -> bool {
@@ -163,6 +164,23 @@ pub fn is_neighbour_discovery(packet: &Packet) -> bool {
             130..=132 | 143 => packet.hop_limit == 1,
             _ => false,
         }
+}
+
+/// Whether no router forwards an IPv6 packet, by the scope of its addresses alone (RFC 4291 section 2): one of them is
+/// link-local or unspecified, or the destination is a multicast group of the link. Neighbour discovery between two
+/// addresses of wider scope is forwarded like any packet; only its receiver looks at the hop limit.
+#[inline(always)]
+pub fn stays_on_link(packet: &Packet) -> bool {
+    is_link_local(&packet.source)
+        || packet.source == [0; 16]
+        || is_link_local(&packet.destination)
+        || (packet.destination[0] == 0xff && packet.destination[1] & 0x0f == 2)
+}
+
+/// `fe80::/10`.
+#[inline(always)]
+const fn is_link_local(address: &Address) -> bool {
+    address[0] == 0xfe && address[1] & 0xc0 == 0x80
 }
 
 /// How much of a packet can be expected.

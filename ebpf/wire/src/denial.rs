@@ -4,7 +4,7 @@
 use crate::{Address, layout};
 
 /// Denied attempts that are alike in all but source port.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct DenialKey {
     /// The table generation that decided.

@@ -131,7 +131,7 @@ mod tests {
             Record::Verdict(Verdict { src_ip: vec![7; 300], ..Verdict::default() }),
         ];
         let mut batch = StoredBatch {
-            checkpoint: Checkpoint { ring: "r".to_owned(), ring_position: 9, drained_epoch: 2 },
+            checkpoint: Checkpoint { ring: "r".to_owned(), ring_position: 9, drained_epoch: 2, drained_entries: 0 },
             identities: vec![Identity { id: 3, ..Identity::default() }],
             rule_sets: vec![RuleSet { id: 4, policies: Vec::new() }],
             revisions: vec![Revision { number: 5, sha256: "ab".to_owned() }],

@@ -227,7 +227,10 @@ pub struct Checkpoint {
     /// The consumer position after the last event that was committed.
     #[prost(uint64, tag = "2")]
     pub ring_position: u64,
-    /// The last epoch of denied attempts that was committed.
+    /// The last epoch of denied attempts that was committed whole.
     #[prost(uint32, tag = "3")]
     pub drained_epoch: u32,
+    /// How many entries of the epochs behind it were committed already, in the source's order.
+    #[prost(uint32, tag = "4")]
+    pub drained_entries: u32,
 }

@@ -87,8 +87,19 @@ pub(crate) fn openings(sent: &[Sent]) -> usize {
     sent.iter().map(|sent| if sent.remote.port() == OPEN { 2 } else { 1 }).sum()
 }
 
-/// What the evidence must say of these probes, and nothing more.
+/// That the evidence says of these probes what it must, and nothing more.
 pub(crate) fn reconcile(evidence: &Evidence, sent: &[Sent]) -> Result<()> {
+    account(evidence, sent)?;
+    ensure!(check::lost(evidence) == 0, "records were lost");
+    let others = evidence.rows().find(|row| row.is_tcp_or_udp() && !["open", "close", "deny"].contains(&&*row.event));
+    ensure!(others.is_none(), "there is a row of another kind: {others:?}");
+    check::sequences(evidence)?;
+    Ok(())
+}
+
+/// That each connection of these probes was opened and closed once on each side, that each denied attempt was counted once,
+/// and that there are no others.
+pub(crate) fn account(evidence: &Evidence, sent: &[Sent]) -> Result<()> {
     let mut opened: BTreeSet<Connection> = BTreeSet::new();
     let mut denied: BTreeMap<(Protocol, SocketAddr, SocketAddr), i64> = BTreeMap::new();
     for Sent { protocol, local, remote, .. } in sent {
@@ -123,10 +134,5 @@ pub(crate) fn reconcile(evidence: &Evidence, sent: &[Sent]) -> Result<()> {
         .map(|key| format!("{key:?}: tried {:?}, counted {:?}", denied.get(key), counted.get(key)))
         .collect();
     ensure!(differences.is_empty(), "denied attempts are not counted as they were made: {differences:#?}");
-    ensure!(check::lost(evidence) == 0, "records were lost");
-    let others = evidence.rows().find(|row| row.is_tcp_or_udp() && !["open", "close", "deny"].contains(&&*row.event));
-    ensure!(others.is_none(), "there is a row of another kind: {others:?}");
-    check::sequences(evidence)?;
     Ok(())
 }
-

@@ -3,7 +3,12 @@
 //!
 //! Run as root under `unshare --net --mount --propagation private`, as `make test` does; the programs must be built.
 
+mod duckdb;
 mod field;
 mod killed;
 mod matrix;
 mod overload;
+mod pairs;
+mod random;
+mod restart;
+mod told;

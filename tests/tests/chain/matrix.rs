@@ -1,17 +1,16 @@
 //! Every pair of pods, both families, both protocols and several ports, against the slow evaluator: what the packet met,
 //! and what the evidence says of it, to the last column and the last row.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
-use anyhow::{Context as _, Result, ensure};
-use podwitness_lab::{NetNs, Outcome, PodSpec};
-use podwitness_policy::Protocol;
-use podwitness_tests::oracle::{Expected, Oracle};
-use podwitness_tests::scenario::Scenario;
-use podwitness_tests::traffic::{
-    ANSWER_LIMIT, DENIAL_LIMIT, PROTOCOLS, SourcePorts, address_like, in_parallel, probe, serve,
-};
+use anyhow::{Result, ensure};
+use podwitness_lab::PodSpec;
 use podwitness_tests::check;
+use podwitness_tests::oracle::Oracle;
+use podwitness_tests::scenario::Scenario;
+use podwitness_tests::traffic::{SourcePorts, serve};
+
+use crate::pairs::{self, Party};
 
 /// One within and one beyond each boundary that the policies draw.
 const PORTS: [u16; 5] = [80, 8080, 9000, 9004, 9005];
@@ -64,43 +63,8 @@ const POLICIES: [(&str, &str, &str); 9] = [
     ("guests", "nobody", "{podSelector: {matchLabels: {app: none}}, policyTypes: [Ingress, Egress]}"),
 ];
 
-struct Party<'lab> {
-    netns: &'lab NetNs,
-    addresses: Vec<IpAddr>,
-    has_hooks: bool,
-}
-
-struct Errand<'lab> {
-    from: &'lab NetNs,
-    protocol: Protocol,
-    local: SocketAddr,
-    remote: SocketAddr,
-}
-
 fn both(v4: &str, v6: &str) -> Result<Vec<IpAddr>> {
     Ok(vec![v4.parse()?, v6.parse()?])
-}
-
-fn errands<'lab>(parties: &[Party<'lab>]) -> Result<Vec<Errand<'lab>>> {
-    let ports = SourcePorts::default();
-    let mut errands = Vec::new();
-    for (number, from) in parties.iter().enumerate() {
-        for (other, to) in parties.iter().enumerate() {
-            if number == other || !(from.has_hooks || to.has_hooks) {
-                continue;
-            }
-            for to in &to.addresses {
-                let local = address_like(&from.addresses, *to).context("every party has both families")?;
-                for protocol in PROTOCOLS {
-                    for port in PORTS {
-                        let (local, remote) = (SocketAddr::new(local, ports.next()?), SocketAddr::new(*to, port));
-                        errands.push(Errand { from: from.netns, protocol, local, remote });
-                    }
-                }
-            }
-        }
-    }
-    Ok(errands)
 }
 
 #[test]
@@ -144,32 +108,14 @@ fn every_probe_meets_what_the_policies_say_and_has_its_records_and_there_are_no_
     let _servers =
         parties.iter().map(|party| serve(party.netns, &PORTS)).collect::<Result<Vec<_>>>()?;
 
-    let results = in_parallel(24, errands(&parties)?, |Errand { from, protocol, local, remote }| {
-        let expected = oracle.expect(protocol, local, remote);
-        let limit = if expected.answered { ANSWER_LIMIT } else { DENIAL_LIMIT };
-        let sent = probe(from, protocol, local.port(), remote, limit)?;
-        ensure!(sent.local == local, "it should have left from {local}: {sent:?}");
-        Ok((sent, expected))
-    })?;
+    let probed = pairs::send(&oracle, pairs::errands(&parties, &PORTS, &SourcePorts::default())?)?;
+    let answered = probed.iter().filter(|(_, expected)| expected.answered).count();
+    println!("{} probes, {answered} of them answered, {} openings", probed.len(), pairs::openings(&probed));
+    ensure!(answered * 5 > probed.len() && answered * 5 < probed.len() * 4, "the policies decide too little");
+
     drop(parties);
-    let opened = results.iter().flat_map(|(_, expected)| &expected.decisions).filter(|one| one.event == "open").count();
-    let evidence = scenario.stop(opened)?;
-
-    let mut wrong = Vec::new();
-    for (sent, expected) in &results {
-        let wanted = if expected.answered { Outcome::Answered } else { Outcome::TimedOut };
-        if sent.outcome != wanted {
-            wrong.push((sent, &expected.decisions));
-        }
-    }
-    ensure!(wrong.is_empty(), "{} probes met something else, such as {:#?}", wrong.len(), wrong[0]);
-    let answered = results.iter().filter(|(_, expected)| expected.answered).count();
-    println!("{} probes, {answered} of them answered, {opened} openings", results.len());
-    ensure!(answered * 5 > results.len() && answered * 5 < results.len() * 4, "the policies decide too little");
-
-    check::decisions(&evidence, results.into_iter().flat_map(|(_, Expected { decisions, .. })| decisions))?;
-    ensure!(check::closes(&evidence)? == opened, "the openings are not those that were expected");
-    ensure!(check::lost(&evidence) == 0, "records were lost");
+    let evidence = scenario.stop(pairs::openings(&probed))?;
+    pairs::check(&evidence, probed)?;
     let namespaces = check::sequences(&evidence)?;
     ensure!(namespaces.iter().eq(["guests", "ops", "shop"]), "there is evidence of {namespaces:?}");
     Ok(())

@@ -1,4 +1,6 @@
-use podwitness_packet::{Fault, Frame, is_neighbour_discovery, read_frame};
+use std::net::Ipv6Addr;
+
+use podwitness_packet::{Fault, Frame, is_neighbour_discovery, read_frame, stays_on_link};
 
 use crate::frames::{Extension, ICMPV6, Ipv4, Ipv6, ethernet, icmp, read};
 
@@ -35,5 +37,30 @@ fn arp_is_told_from_what_is_neither() {
     for ethertype in [0, 46, 0x05ff, 0x8100, 0x8847, 0x88a8, 0x88cc] {
         let frame = ethernet(ethertype, &Ipv4::new(6).packet(&[0; 40]));
         assert_eq!(read_frame(&frame.as_slice()), Err(Fault::NotIp), "{ethertype:#x}");
+    }
+}
+
+#[test]
+fn what_stays_on_the_link_is_told_by_the_addresses_scope() {
+    let packet = |source: &str, destination: &str| {
+        let [source, destination] = [source, destination].map(|text| text.parse::<Ipv6Addr>().unwrap().octets());
+        read(&Ipv6 { source, destination, ..Ipv6::new(ICMPV6) }.frame(&icmp(135, 0, 0, &[0; 16])))
+    };
+    for (source, destination) in [
+        ("fe80::1", "2001:db8::1"),
+        ("2001:db8::1", "febf::1"),
+        ("::", "ff02::1"),
+        ("2001:db8::1", "ff02::1:ff00:1"),
+        ("2001:db8::1", "ff12::1"),
+    ] {
+        assert!(stays_on_link(&packet(source, destination)), "{source} to {destination}");
+    }
+    for (source, destination) in [
+        ("2001:db8::1", "2001:db8:2::1"),
+        ("fd00::1", "fec0::1"),
+        ("2001:db8::1", "ff05::1"),
+        ("2001:db8::1", "ff0e::1"),
+    ] {
+        assert!(!stays_on_link(&packet(source, destination)), "{source} to {destination}");
     }
 }

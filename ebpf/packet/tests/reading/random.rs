@@ -2,7 +2,7 @@
 //!
 //! Where the two differ, and why:
 //! - etherparse unwraps an authentication header in IPv4; here it is protocol 51, which no policy gives ports, because
-//!   only IPsec at the receiver reads on.
+//!   only `IPsec` at the receiver reads on.
 //! - etherparse gives a fragment no transport header; here a first fragment has its ports.
 //! - etherparse does not pass over mobility, host identity and shim6 headers; here what follows them counts.
 //! - etherparse reads any number of extension headers and of fragment headers, and UDP whose own length contradicts the
