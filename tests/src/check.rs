@@ -10,7 +10,7 @@ use crate::evidence::{Connection, Evidence, EvidenceFile, Row};
 use crate::oracle::Decision;
 
 /// How many differences are shown.
-const SHOWN: usize = 12;
+const SHOWN: usize = 3;
 
 /// That the decisions on TCP and UDP are these, each so often as it stands here, and no other.
 pub fn decisions(evidence: &Evidence, expected: impl IntoIterator<Item = Decision>) -> Result<()> {

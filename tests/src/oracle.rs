@@ -125,7 +125,7 @@ impl Oracle {
                 .map(|rule| PolicyRule {
                     namespace: rule.policy.namespace.clone(),
                     name: rule.policy.name.clone(),
-                    uid: Some(rule.uid.clone()),
+                    uid: Some(rule.uid.clone()).filter(|uid| !uid.is_empty()),
                     rule: rule.rule.and_then(|index| i32::try_from(index).ok()),
                 })
                 .collect(),

@@ -46,8 +46,11 @@ pub(crate) fn known(flow: &Flow) -> Option<Outcome> {
             Reopened::ByAnother => {}
         }
     } else if seen & bits::CLOSED != 0 {
-        count(Counter::AfterClose);
-        return Some(remembered_outcome(connection));
+        return Some(after_close(flow, connection));
+    }
+    // SAFETY: as above.
+    if unsafe { (*connection).generation } != flow.snapshot.generation {
+        settle_owed(flow, connection);
     }
     // SAFETY: as above; whoever takes the older generation out is the one who decides anew.
     let is_outdated = unsafe {
@@ -72,8 +75,31 @@ fn opens_anew(flow: &Flow, seen: u64) -> bool {
     if flow.key.protocol == TCP && has_ended(seen) {
         flow.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN
     } else {
-        seen & bits::CLOSED != 0
+        // A TCP reset opens nothing.
+        seen & bits::CLOSED != 0 && !(flow.key.protocol == TCP && flow.tcp_flags & tcp::RST != 0)
     }
+}
+
+/// Handles a late packet of a connection whose close record was made: it passes, in no totals, as long as the policy in
+/// force allows it.
+#[inline(always)]
+fn after_close(flow: &Flow, connection: *const Connection) -> Outcome {
+    // SAFETY: `connection` is a value of the connection table; each field is read whole.
+    let (generation, direction) = unsafe { ((*connection).generation, (*connection).direction) };
+    if generation != flow.snapshot.generation {
+        let decision = decide(flow, direction_of(direction));
+        if denials::drops(decision.verdict) {
+            denials::deny(flow, &decision);
+            return Outcome::Drop;
+        }
+    }
+    count(Counter::AfterClose);
+    remembered_outcome(connection)
+}
+
+#[inline(always)]
+fn direction_of(number: u8) -> Direction {
+    if number == Direction::Egress.number() { Direction::Egress } else { Direction::Ingress }
 }
 
 #[inline(always)]
@@ -87,8 +113,7 @@ fn remembered_outcome(connection: *const Connection) -> Outcome {
 fn decide_anew(flow: &Flow, connection: *mut Connection) {
     // SAFETY: `connection` is a value of the connection table.
     let (direction, verdict) = unsafe { ((*connection).direction, (*connection).verdict) };
-    let direction = if direction == Direction::Egress.number() { Direction::Egress } else { Direction::Ingress };
-    let decision = decide(flow, direction);
+    let decision = decide(flow, direction_of(direction));
     // SAFETY: as above; this CPU alone decides anew for this generation.
     unsafe {
         let changes = verdict != decision.verdict.number();
@@ -128,29 +153,37 @@ fn remember(connection: *mut Connection, decision: &Decision) {
 fn account(flow: &Flow, connection: *mut Connection, seen: u64) {
     // SAFETY: `connection` is a value of the connection table.
     unsafe {
-        let (fin, packets, bytes) = match flow.direction {
-            Direction::Egress => {
-                (bits::FIN_OUT, &raw mut (*connection).packets_out, &raw mut (*connection).bytes_out)
-            }
-            Direction::Ingress => (bits::FIN_IN, &raw mut (*connection).packets_in, &raw mut (*connection).bytes_in),
+        let (packets, bytes) = match flow.direction {
+            Direction::Egress => (&raw mut (*connection).packets_out, &raw mut (*connection).bytes_out),
+            Direction::Ingress => (&raw mut (*connection).packets_in, &raw mut (*connection).bytes_in),
         };
         atomic::add(packets, flow.packets);
         atomic::add(bytes, flow.bytes);
         (*connection).last_ns = flow.now_ns;
-        let mut news = 0;
+        let mut news = ends(flow);
         if flow.direction.number() != (*connection).direction {
             news |= bits::REPLIED;
-        }
-        if flow.tcp_flags & tcp::FIN != 0 {
-            news |= fin;
-        }
-        if flow.tcp_flags & tcp::RST != 0 {
-            news |= bits::RESET;
         }
         if news & !seen != 0 {
             atomic::set_bits(&raw mut (*connection).bits, news);
         }
     }
+}
+
+/// What a TCP segment says of the connection's end.
+#[inline(always)]
+fn ends(flow: &Flow) -> u64 {
+    let mut ends = 0;
+    if flow.tcp_flags & tcp::FIN != 0 {
+        ends |= match flow.direction {
+            Direction::Egress => bits::FIN_OUT,
+            Direction::Ingress => bits::FIN_IN,
+        };
+    }
+    if flow.tcp_flags & tcp::RST != 0 {
+        ends |= bits::RESET;
+    }
+    ends
 }
 
 /// How an attempt to open an entry anew ended.
@@ -186,34 +219,51 @@ fn reopen(flow: &Flow, connection: *mut Connection) -> Reopened {
     }
     begin(flow, connection, &decision);
     // SAFETY: as above. The store ends the reopening and forgets the bits of the connection before.
-    unsafe { word.write_volatile(bits::OWES_OPEN) };
+    unsafe { word.write_volatile(bits::OWES_OPEN | ends(flow)) };
     tell_open(flow, connection);
     Reopened::Done(Outcome::Pass)
 }
 
-/// Makes the records that an ended connection still owes; the entry is needed now, so that what the ring has no room for
-/// is a loss.
+/// Makes all records that an ended connection still owes; the entry is needed now.
 #[inline(always)]
 fn settle(flow: &Flow, connection: *mut Connection) {
+    settle_owed(flow, connection);
     // SAFETY: `connection` is a value of the connection table.
-    let (endpoint, last_ns) = unsafe { ((*connection).endpoint, (*connection).last_ns) };
-    let mut lost = 0;
-    if !record::offer_owed(&flow.key, connection, bits::OWES_OPEN, EventKind::Open) {
-        lost += 1;
-    }
-    if !record::offer_owed(&flow.key, connection, bits::OWES_CHANGE, EventKind::Change) {
-        lost += 1;
-    }
+    let last_ns = unsafe { (*connection).last_ns };
     if record::claim_close(connection) {
         count(Counter::ConnectionsClosed);
         count(Counter::RecordsOwed);
         if !record::offer(&flow.key, connection, EventKind::Close, last_ns) {
-            lost += 1;
+            lose_one(flow, connection);
         }
     }
-    for _ in 0..lost {
-        record::lose(&flow.snapshot, flow.key.interface, endpoint, Reason::RingFull, flow.now_ns);
+}
+
+/// Makes the open and change records that are still owed, before what they say is overwritten: what the ring has no room
+/// for is a loss, and owed no more.
+#[inline(never)]
+fn settle_owed(flow: &Flow, connection: *mut Connection) {
+    settle_one(flow, connection, bits::OWES_OPEN, EventKind::Open);
+    settle_one(flow, connection, bits::OWES_CHANGE, EventKind::Change);
+}
+
+#[inline(always)]
+fn settle_one(flow: &Flow, connection: *mut Connection, owed: u64, kind: EventKind) {
+    if record::offer_owed(&flow.key, connection, owed, kind) {
+        return;
     }
+    // SAFETY: `connection` is a value of the connection table. Where the bit is clear, a sweep on another CPU has taken
+    // the record in hand.
+    if unsafe { atomic::clear_bits(&raw mut (*connection).bits, owed) } & owed != 0 {
+        lose_one(flow, connection);
+    }
+}
+
+#[inline(always)]
+fn lose_one(flow: &Flow, connection: *const Connection) {
+    // SAFETY: `connection` is a value of the connection table.
+    let endpoint = unsafe { (*connection).endpoint };
+    record::lose(&flow.snapshot, flow.key.interface, endpoint, Reason::RingFull, flow.now_ns);
 }
 
 /// Writes a connection's first packet into an entry.
@@ -286,7 +336,7 @@ fn insert(flow: &Flow, decision: &Decision) -> Option<Outcome> {
     let room = unsafe { &raw mut (*scratch()?).connection };
     begin(flow, room, decision);
     // SAFETY: as above.
-    unsafe { (*room).bits = bits::OWES_OPEN };
+    unsafe { (*room).bits = bits::OWES_OPEN | ends(flow) };
     for _ in 0..TRIES {
         // SAFETY: as above.
         match CONNECTIONS.insert(flow.key, unsafe { &*room }, NO_REPLACE) {

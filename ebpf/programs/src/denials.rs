@@ -1,6 +1,6 @@
 //! Denied attempts: counted, not sent one by one, so that a flood of them costs one entry and no record is lost.
 
-use podwitness_wire::{Counter, Denial, DenialKey, Reason, TCP, Verdict};
+use podwitness_wire::{Counter, Denial, DenialKey, ICMP, ICMPV6, Reason, TCP, Verdict};
 
 use crate::{
     atomic,
@@ -15,6 +15,8 @@ use crate::{
 #[inline(never)]
 pub(crate) fn deny(flow: &Flow, decision: &Decision) {
     let Some(room) = scratch() else { return };
+    // The identifier of an ICMP echo names its connection, but is no port.
+    let has_ports = !matches!(flow.key.protocol, ICMP | ICMPV6);
     // SAFETY: the room is this CPU's own, and nothing else of this program refers to these two parts of it.
     let (key, none_yet) = unsafe { (&mut (*room).denial_key, &mut (*room).denial) };
     *key = DenialKey {
@@ -27,7 +29,7 @@ pub(crate) fn deny(flow: &Flow, decision: &Decision) {
         rule_set: decision.rule_set,
         pod: flow.key.pod,
         peer_address: flow.key.peer,
-        port: destination_port(&flow.key, flow.direction),
+        port: if has_ports { destination_port(&flow.key, flow.direction) } else { 0 },
         protocol: flow.key.protocol,
         direction: flow.direction.number(),
         reason: decision.reason.number(),
@@ -35,7 +37,7 @@ pub(crate) fn deny(flow: &Flow, decision: &Decision) {
         icmp_code: flow.icmp_code,
         verdict: decision.verdict.number(),
     };
-    let source_port = source_port(flow);
+    let source_port = if has_ports { source_port(flow) } else { 0 };
     if DENIALS.get_ptr(&*key).is_none() {
         *none_yet = Denial {
             attempts: 0,
@@ -58,7 +60,8 @@ pub(crate) fn deny(flow: &Flow, decision: &Decision) {
     };
     // SAFETY: entries of the epoch that is in force are not removed.
     unsafe {
-        let repeats = flow.key.protocol == TCP && (*denial).sequence == flow.sequence && (*denial).last_port == source_port;
+        let repeats =
+            flow.key.protocol == TCP && (*denial).sequence == flow.sequence && (*denial).last_port == source_port;
         if !repeats {
             count(Counter::DeniedAttempts);
             atomic::add(&raw mut (*denial).attempts, 1);

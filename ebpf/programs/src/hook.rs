@@ -1,7 +1,9 @@
 //! The way of one packet through the hook.
 
 use aya_ebpf::{helpers::bpf_ktime_get_boot_ns, programs::TcContext};
-use podwitness_packet::{Bytes, ETHERNET_BYTES, Fault, Frame, Packet, is_neighbour_discovery, read_frame, read_quoted};
+use podwitness_packet::{
+    Bytes, ETHERNET_BYTES, Fault, Frame, Packet, is_neighbour_discovery, read_frame, read_quoted, stays_on_link,
+};
 use podwitness_wire::{ConnectionKey, Counter, Direction, Reason, Verdict, bits};
 
 use crate::{
@@ -54,9 +56,12 @@ fn handle(context: &TcContext, direction: Direction) -> Outcome {
     *flow = new_flow(context, direction);
     match read(context, packet) {
         Read::Packet => {}
+        Read::Arp => return neighbour(),
         Read::Neighbour => {
-            count(Counter::Neighbour);
-            return Outcome::Pass;
+            fill(flow, packet);
+            if stays_on_link(packet) || decide::peer(flow).is_some_and(|peer| peer.identity != 0 || peer.flags != 0) {
+                return neighbour();
+            }
         }
         Read::Malformed => return undecidable(flow, Reason::Malformed),
         Read::NotIp => return undecidable(flow, Reason::NotIp),
@@ -76,9 +81,17 @@ fn handle(context: &TcContext, direction: Direction) -> Outcome {
     connections::first(flow)
 }
 
+/// A pod needs it to live on its link.
+#[inline(always)]
+fn neighbour() -> Outcome {
+    count(Counter::Neighbour);
+    Outcome::Pass
+}
+
 /// What [`read`] found.
 enum Read {
     Packet,
+    Arp,
     Neighbour,
     Malformed,
     NotIp,
@@ -88,11 +101,10 @@ enum Read {
 #[inline(never)]
 fn read(context: &TcContext, packet: &mut Packet) -> Read {
     match read_frame(&SkbBytes(context)) {
-        Ok(Frame::Arp) => Read::Neighbour,
-        Ok(Frame::Ip(read)) if is_neighbour_discovery(&read) => Read::Neighbour,
+        Ok(Frame::Arp) => Read::Arp,
         Ok(Frame::Ip(read)) => {
             *packet = read;
-            Read::Packet
+            if is_neighbour_discovery(&read) { Read::Neighbour } else { Read::Packet }
         }
         Err(Fault::Malformed) => Read::Malformed,
         Err(Fault::NotIp) => Read::NotIp,
@@ -188,7 +200,8 @@ fn quotes_known_connection(context: &TcContext, flow: &Flow, packet: &Packet) ->
     let Some(quoted) = read_quoted(&SkbBytes(context), packet) else {
         return false;
     };
-    let mut key = ConnectionKey { interface: flow.key.interface, protocol: quoted.protocol, ..ConnectionKey::default() };
+    let mut key =
+        ConnectionKey { interface: flow.key.interface, protocol: quoted.protocol, ..ConnectionKey::default() };
     match flow.direction {
         Direction::Ingress => {
             key.pod = quoted.source;
@@ -202,6 +215,10 @@ fn quotes_known_connection(context: &TcContext, flow: &Flow, packet: &Packet) ->
             key.peer = quoted.source;
             key.peer_port = quoted.source_port;
         }
+    }
+    if key.pod != flow.key.pod {
+        // What leaves the pod must be from the address to which the quoted packet came.
+        return false;
     }
     match CONNECTIONS.get_ptr(key) {
         // SAFETY: the value's memory lives as long as the map; each field is read whole.

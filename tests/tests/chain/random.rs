@@ -26,15 +26,15 @@ const PORTS: [u16; 4] = [80, 81, 443, 5432];
 
 fn pod(random: &mut Random, number: usize) -> Result<PodSpec> {
     let addresses: [IpAddr; 2] = [format!("10.4.0.{number}").parse()?, format!("fd00:4::{number}").parse()?];
-    let mut pod = PodSpec::new(random.pick(&["bank", "shop"]), &format!("pod-{number}"), &addresses);
+    let mut pod = PodSpec::new(random.pick::<&str>(&["bank", "shop"]), &format!("pod-{number}"), &addresses);
     for (key, values) in [("app", ["api", "web"]), ("tier", ["back", "front"])] {
         if random.percent(75) {
-            pod = pod.label(key, random.pick(&values));
+            pod = pod.label(key, random.pick::<&str>(&values));
         }
     }
     for name in ["http", "sql"] {
         if random.percent(60) {
-            pod = pod.port(name, *random.pick(&PORTS), random.pick(&["TCP", "UDP"]));
+            pod = pod.port(name, *random.pick(&PORTS), random.pick::<&str>(&["TCP", "UDP"]));
         }
     }
     Ok(pod)

@@ -1,11 +1,11 @@
 //! Agents that come and go, pods that come and go, and a detach that leaves nothing.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
-use podwitness_lab::{Outcome, PodSpec};
+use anyhow::{Context as _, Result, bail, ensure};
+use podwitness_lab::{Outcome, Pod, PodSpec, Server};
 use podwitness_policy::Protocol;
 use podwitness_tests::scenario::{Scenario, wait};
 use podwitness_tests::traffic::{ANSWER_LIMIT, DENIAL_LIMIT, PROTOCOLS, Sent, probe, serve};
@@ -32,9 +32,9 @@ fn a_stopped_agent_leaves_enforcement_and_the_next_one_has_the_records() -> Resu
     scenario.start()?;
     let mut sent = Vec::new();
     round(&field, &mut sent)?;
-    let remote = std::net::SocketAddr::new(field.pods[1].addresses()[0], OPEN);
+    let remote = SocketAddr::new(field.pods[1].addresses()[0], OPEN);
     let opened = field.pods[0].open_tcp_from(field.ports.next()?, remote, ANSWER_LIMIT)?;
-    let Ok(mut conversation) = opened else { anyhow::bail!("policy allows it: {opened:?}") };
+    let Ok(mut conversation) = opened else { bail!("policy allows it: {opened:?}") };
     for _ in 0..2 {
         scenario.stop_agent()?;
         round(&field, &mut sent)?;
@@ -61,22 +61,10 @@ fn ids(process: u32, what: &str) -> Result<Vec<u32>> {
     for entry in fs::read_dir(format!("/proc/{process}/fdinfo"))? {
         let text = fs::read_to_string(entry?.path())?;
         let id = text.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));
-        ids.extend(id.map(str::trim).map(str::parse).transpose()?);
+        ids.extend(id.map(str::trim).map(str::parse::<u32>).transpose()?);
     }
     ensure!(!ids.is_empty(), "the process {process} has no {what}");
     Ok(ids)
-}
-
-fn everything_below(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            found.extend(everything_below(&path)?);
-        }
-        found.push(path);
-    }
-    Ok(found)
 }
 
 #[test]
@@ -100,8 +88,8 @@ fn detach_leaves_no_pin_no_program_no_map_and_no_enforcement() -> Result<()> {
 
     let process = scenario.agent.as_ref().context("it runs")?.pid();
     let (maps, programs) = (ids(process, "map_id")?, ids(process, "prog_id")?);
-    let pins = scenario.lab.bpffs_path();
-    ensure!(everything_below(&pins)?.len() > 2 * field.pods.len(), "nothing is pinned");
+    let pins = scenario.lab.bpffs_path().join("podwitness");
+    ensure!(fs::read_dir(pins.join("links"))?.count() == 2 * field.pods.len(), "the links are not pinned");
     let output = {
         scenario.wait_settled(openings(&sent))?;
         let agent = scenario.agent.take().context("it runs")?;
@@ -109,15 +97,14 @@ fn detach_leaves_no_pin_no_program_no_map_and_no_enforcement() -> Result<()> {
         detach()?
     };
     ensure!(output.status.success(), "{output:?}");
-    let left = everything_below(&pins)?;
-    ensure!(left.is_empty(), "there is left: {left:?}");
+    ensure!(!pins.exists(), "pins are left");
     // The kernel frees them a moment after the last reference is gone.
     wait("the kernel has freed the maps and the programs", || {
         let loaded_maps: Vec<u32> = aya::maps::loaded_maps().flatten().map(|map| map.id()).collect();
         let loaded: Vec<u32> = aya::programs::loaded_programs().flatten().map(|program| program.id()).collect();
         Ok(!maps.iter().any(|id| loaded_maps.contains(id)) && !programs.iter().any(|id| loaded.contains(id)))
     })?;
-    let remote = std::net::SocketAddr::new(field.pods[1].addresses()[0], SHUT);
+    let remote = SocketAddr::new(field.pods[1].addresses()[0], SHUT);
     for protocol in PROTOCOLS {
         let free = probe(&field.pods[0], protocol, field.ports.next()?, remote, ANSWER_LIMIT)?;
         ensure!(free.outcome == Outcome::Answered, "something enforces still: {free:?}");
@@ -127,50 +114,81 @@ fn detach_leaves_no_pin_no_program_no_map_and_no_enforcement() -> Result<()> {
     reconcile(&scenario.evidence()?, &sent)
 }
 
+/// Two pods of which one comes later, under a policy that opens one port of each.
+struct Pair {
+    scenario: Scenario,
+    old: Pod,
+    new: PodSpec,
+    _servers: Vec<Server>,
+}
+
+impl Pair {
+    fn make() -> Result<Self> {
+        let mut scenario = Scenario::new()?;
+        scenario.cluster.namespace("shop", &[])?;
+        let old = scenario.pod(PodSpec::new("shop", "old", &["10.5.0.1".parse()?, "fd00:5::1".parse()?]))?;
+        let _servers = serve(&old, &[OPEN])?;
+        let spec = format!("{{podSelector: {{}}, ingress: [{{ports: [{{port: {OPEN}}}]}}]}}");
+        scenario.cluster.policy("shop", "one-port", &spec)?;
+        scenario.start()?;
+        ensure!(endpoints(&scenario)? == 1);
+        let new = PodSpec::new("shop", "new", &["10.5.0.2".parse()?, "fd00:5::2".parse()?]);
+        Ok(Self { scenario, old, new, _servers })
+    }
+
+    /// Tries the new pod's two ports.
+    fn try_new(&self, shut: Outcome) -> Result<()> {
+        for (port, wanted) in [(OPEN, Outcome::Answered), (SHUT, shut)] {
+            let limit = if wanted == Outcome::Answered { ANSWER_LIMIT } else { DENIAL_LIMIT };
+            let sent = probe(&self.old, Protocol::Tcp, 0, SocketAddr::new(self.new.addresses[0], port), limit)?;
+            ensure!(sent.outcome == wanted, "{sent:?}");
+        }
+        Ok(())
+    }
+}
+
+fn endpoints(scenario: &Scenario) -> Result<u64> {
+    scenario.agent_metric("podwitness_agent_endpoints")
+}
+
+fn wait_other_generation(scenario: &Scenario, before: u64) -> Result<()> {
+    wait("other tables are in force", || Ok(generation(scenario)? != before))
+}
+
+fn generation(scenario: &Scenario) -> Result<u64> {
+    scenario.agent_metric("podwitness_agent_table_generation")
+}
+
 #[test]
 fn a_pod_that_comes_is_enforced_at_once_and_one_that_goes_has_its_connections_closed() -> Result<()> {
-    let mut scenario = Scenario::new()?;
-    scenario.cluster.namespace("shop", &[])?;
-    let old = scenario.pod(PodSpec::new("shop", "old", &["10.5.0.1".parse()?, "fd00:5::1".parse()?]))?;
-    let _servers = serve(&old, &[OPEN])?;
-    let spec = format!("{{podSelector: {{}}, ingress: [{{ports: [{{port: {OPEN}}}]}}]}}");
-    scenario.cluster.policy("shop", "one-port", &spec)?;
-    scenario.start()?;
-    let endpoints = |scenario: &Scenario| scenario.agent_metric("podwitness_agent_endpoints");
-    ensure!(endpoints(&scenario)? == 1);
-
-    let new = scenario.pod(PodSpec::new("shop", "new", &["10.5.0.2".parse()?, "fd00:5::2".parse()?]))?;
+    let mut pair = Pair::make()?;
+    let before = generation(&pair.scenario)?;
+    pair.scenario.cluster.pod(&pair.new)?;
+    wait_other_generation(&pair.scenario, before)?;
+    let new = pair.scenario.lab.pod(pair.new.clone())?;
     let made = Instant::now();
-    wait("the new pod has hooks", || Ok(endpoints(&scenario)? == 2))?;
+    wait("the new pod has hooks", || Ok(endpoints(&pair.scenario)? == 2))?;
     let took = made.elapsed();
     println!("the new pod had its hooks after {took:?}");
     ensure!(took < HOOKED_WITHIN, "it took {took:?}");
-    scenario.wait_agent()?;
-    let _more_servers = serve(&new, &[OPEN, SHUT])?;
-    for (protocol, port, wanted) in [
-        (Protocol::Tcp, OPEN, Outcome::Answered),
-        (Protocol::Tcp, SHUT, Outcome::TimedOut),
-        (Protocol::Udp, OPEN, Outcome::TimedOut),
-    ] {
-        let limit = if wanted == Outcome::Answered { ANSWER_LIMIT } else { DENIAL_LIMIT };
-        let sent = probe(&old, protocol, 0, std::net::SocketAddr::new("10.5.0.2".parse()?, port), limit)?;
-        ensure!(sent.outcome == wanted, "{sent:?}");
-    }
-    // Four openings: three at the source, one at the destination.
-    scenario.wait_settled(4)?;
+    let _servers = serve(&new, &[OPEN, SHUT])?;
+    pair.try_new(Outcome::TimedOut)?;
+    // Two at the source, one at the destination.
+    pair.scenario.wait_settled(3)?;
 
-    let opened = new.open_tcp("[fd00:5::1]:80".parse()?, ANSWER_LIMIT)?;
-    let Ok(conversation) = opened else { anyhow::bail!("policy allows it: {opened:?}") };
-    wait("both sides have opened", || Ok(scenario.kernel(Counter::ConnectionsOpened)? == 6))?;
-    scenario.cluster.remove_pod(new.spec())?;
+    let opened = new.open_tcp(SocketAddr::new(pair.old.addresses()[1], OPEN), ANSWER_LIMIT)?;
+    let Ok(conversation) = opened else { bail!("policy allows it: {opened:?}") };
+    let kernel = |counter| pair.scenario.kernel(counter);
+    wait("both sides have opened", || Ok(kernel(Counter::ConnectionsOpened)? == 5))?;
+    pair.scenario.cluster.remove_pod(&pair.new)?;
     drop(new);
     // The one that is left waits on for a peer that will never say that it is gone.
-    wait("the pod that went has its connection closed", || Ok(scenario.kernel(Counter::ConnectionsClosed)? == 5))?;
-    wait("its hooks are gone", || Ok(endpoints(&scenario)? == 1))?;
-    scenario.wait_agent()?;
-    let evidence = scenario.stop_now()?;
-    let of_it: Vec<_> =
-        evidence.rows().filter(|row| row.src.port == Some(conversation.local().port())).collect();
+    wait("the pod that went has its connection closed", || Ok(kernel(Counter::ConnectionsClosed)? == 4))?;
+    wait("its hooks are gone", || Ok(endpoints(&pair.scenario)? == 1))?;
+    pair.scenario.wait_agent()?;
+    let evidence = pair.scenario.stop_now()?;
+    let port = Some(conversation.local().port());
+    let of_it: Vec<_> = evidence.rows().filter(|row| row.src.port == port).collect();
     let told: Vec<_> = of_it.iter().map(|row| (row.event.as_str(), row.direction.as_deref().unwrap_or(""))).collect();
     for wanted in [("open", "egress"), ("open", "ingress"), ("close", "egress")] {
         ensure!(told.contains(&wanted), "there is no {wanted:?} in {of_it:#?}");
@@ -180,5 +198,37 @@ fn a_pod_that_comes_is_enforced_at_once_and_one_that_goes_has_its_connections_cl
         let who = (row.src.pod.as_deref(), row.src.identity.as_deref(), row.src.pod_uid.as_deref());
         ensure!(who == (Some("new"), Some("exact"), Some("uid-shop-new")), "{row:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_pod_that_is_not_known_yet_passes_as_configured_is_recorded_as_such_and_enforced_once_known() -> Result<()> {
+    let mut pair = Pair::make()?;
+    let new = pair.scenario.lab.pod(pair.new.clone())?;
+    let _servers = serve(&new, &[OPEN, SHUT])?;
+    wait("the new pod has hooks", || Ok(endpoints(&pair.scenario)? == 2))?;
+    pair.try_new(Outcome::Answered)?;
+    // Each at both sides.
+    pair.scenario.wait_settled(4)?;
+    let before = generation(&pair.scenario)?;
+    pair.scenario.cluster.pod(&pair.new)?;
+    wait_other_generation(&pair.scenario, before)?;
+    pair.try_new(Outcome::TimedOut)?;
+    let evidence = pair.scenario.stop(7)?;
+
+    let at_new: Vec<_> = evidence.rows().filter(|row| row.direction.as_deref() == Some("ingress")).collect();
+    let of_unknown: Vec<_> = at_new.iter().filter(|row| row.reason.as_deref() == Some("unknown-endpoint")).collect();
+    ensure!(of_unknown.len() == 4, "two connections, opened and closed: {of_unknown:#?}");
+    for row in of_unknown {
+        ensure!(row.namespace == "_unknown" && row.verdict.as_deref() == Some("allow"), "{row:?}");
+        ensure!(row.dst.pod.is_none() && row.policies.is_empty(), "{row:?}");
+    }
+    let told: Vec<_> = at_new
+        .iter()
+        .filter(|row| row.namespace == "shop")
+        .map(|row| (row.event.as_str(), row.reason.as_deref().unwrap_or(""), row.dst.port.unwrap_or(0)))
+        .collect();
+    let wanted = [("open", "rule", OPEN), ("close", "rule", OPEN), ("deny", "no-rule", SHUT)];
+    ensure!(told.len() == 3 && wanted.iter().all(|one| told.contains(one)), "{told:?}");
     Ok(())
 }

@@ -11,8 +11,8 @@ use podwitness_policy::Protocol;
 use podwitness_tests::scenario::{Scenario, wait};
 use podwitness_tests::traffic::{ANSWER_LIMIT, DENIAL_LIMIT, SourcePorts, probe, serve};
 
-/// `nobody`.
-const UNPRIVILEGED: u32 = 65534;
+/// A user and a group that own nothing.
+const UNPRIVILEGED: u32 = 54321;
 
 /// The exit code of a program that ends by itself, and the whole of what it has said.
 fn told(mut program: Program) -> Result<(i32, String)> {
