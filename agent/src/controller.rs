@@ -65,6 +65,8 @@ pub(crate) struct Controller {
     pub(crate) node: String,
     /// Whether the node's witness mode is `audit`.
     pub(crate) audits: bool,
+    /// Met while the cluster is what its source says now.
+    pub(crate) source_is_whole: Condition,
     /// Met while the policy of the present cluster is in force.
     pub(crate) policy_in_force: Condition,
     /// Met while every endpoint has its hooks.
@@ -190,7 +192,8 @@ impl Controller {
             );
             *in_force = Some(tables);
         }
-        self.policy_in_force.set(update.complete);
+        self.source_is_whole.set(update.complete);
+        self.policy_in_force.set(true);
         self.hook(snapshot)
     }
 

@@ -36,6 +36,7 @@ const STATE_FOLDER: &str = "agent";
 pub fn run(cli: &Cli) -> Result<Exit> {
     let config = Config::load(&cli.config, &|name| std::env::var(name).ok())?;
     logging::init(&settings::log(&config))?;
+    podwitness_datapath::check_privileges()?;
     if cli.detach {
         podwitness_datapath::detach(&config.bpffs)?;
         tracing::info!(bpffs = %config.bpffs.display(), "detached: nothing is enforced or recorded on this node");
@@ -53,6 +54,7 @@ pub fn run(cli: &Cli) -> Result<Exit> {
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
     let readiness = Readiness::new();
+    let source_is_whole = readiness.condition("everything in the source can be read");
     let policy_in_force = readiness.condition("the policy of the present cluster is in force");
     let hooks_on = readiness.condition("every endpoint has its hooks");
     let is_keeping_up = readiness.condition("the spool takes verdicts");
@@ -89,6 +91,7 @@ pub fn run(cli: &Cli) -> Result<Exit> {
         metrics,
         node: config.node.clone(),
         audits: config.mode == Mode::Audit,
+        source_is_whole,
         policy_in_force,
         hooks_on,
     };

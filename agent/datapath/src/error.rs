@@ -31,14 +31,15 @@ pub enum Error {
         /// Why it failed.
         source: io::Error,
     },
-    /// The process may not load programs.
-    #[error(
-        "this process may not load eBPF programs: run it as root, or with the capabilities BPF, NET_ADMIN and PERFMON"
-    )]
-    NotPermitted,
+    /// The process may not load programs or hook interfaces.
+    #[error("the agent must run as root, because it loads programs into the kernel: this process lacks {lacking}")]
+    NotPermitted {
+        /// The capabilities that are not there.
+        lacking: String,
+    },
     /// The kernel did not take the programs or the maps.
     #[error("the kernel did not load the programs: {0}")]
-    Load(aya::EbpfError),
+    Load(#[from] aya::EbpfError),
     /// The kernel's verifier did not take a program, or it could not be run.
     #[error("the kernel refused program {program}: {source}")]
     Program {
@@ -71,17 +72,6 @@ pub enum Error {
         /// Why it failed.
         source: nix::Error,
     },
-}
-
-impl From<aya::EbpfError> for Error {
-    fn from(error: aya::EbpfError) -> Self {
-        let is_refusal = |cause: &(dyn std::error::Error + 'static)| {
-            cause.downcast_ref::<io::Error>().is_some_and(|cause| cause.kind() == io::ErrorKind::PermissionDenied)
-        };
-        let mut causes =
-            std::iter::successors(Some(&error as &(dyn std::error::Error + 'static)), |cause| cause.source());
-        if causes.any(is_refusal) { Self::NotPermitted } else { Self::Load(error) }
-    }
 }
 
 impl Error {

@@ -104,7 +104,13 @@ pub(crate) fn ring_size(page: u64) -> impl Fn(&Value) -> Result<u32, String> {
             .filter(|bytes| bytes.is_power_of_two() && (page..=GIB).contains(bytes))
             .and_then(|bytes| u32::try_from(bytes).ok())
             .ok_or_else(|| {
-                mismatch(&format!("a size that is a power of two, from one page ({}) to 1GiB", show_size(page)), value)
+                mismatch(
+                    &format!(
+                        "a size with its unit that is a power of two, from one page ({}) to 1GiB",
+                        show_size(page)
+                    ),
+                    value,
+                )
             })
     }
 }

@@ -214,7 +214,7 @@ fn kernel_tables_have_a_possible_size() {
     let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).expect("told").expect("known") / 1024;
     let ring = |found: &str| {
         format!(
-            "events.ringBytes: expected a size that is a power of two, from one page ({page}KiB) to 1GiB, found {found}"
+            "events.ringBytes: expected a size with its unit that is a power of two, from one page ({page}KiB) to 1GiB, found {found}"
         )
     };
     refused("events: {ringBytes: 3MiB}", &ring("`3MiB`"));

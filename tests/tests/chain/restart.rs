@@ -13,8 +13,8 @@ use podwitness_wire::Counter;
 
 use crate::field::{Field, OPEN, SHUT, openings, reconcile};
 
-/// How soon a new pod must have its hooks.
-const HOOKED_WITHIN: Duration = Duration::from_secs(1);
+/// How soon a new pod must be enforced.
+const ENFORCED_WITHIN: Duration = Duration::from_secs(1);
 
 fn round(field: &Field, sent: &mut Vec<Sent>) -> Result<()> {
     for from in 0..field.pods.len() {
@@ -168,22 +168,27 @@ fn a_pod_that_comes_is_enforced_at_once_and_one_that_goes_has_its_connections_cl
     let new = pair.scenario.lab.pod(pair.new.clone())?;
     let made = Instant::now();
     wait("the new pod has hooks", || Ok(endpoints(&pair.scenario)? == 2))?;
-    let took = made.elapsed();
-    println!("the new pod had its hooks after {took:?}");
-    ensure!(took < HOOKED_WITHIN, "it took {took:?}");
+    let hooked = made.elapsed();
     let _servers = serve(&new, &[OPEN, SHUT])?;
-    pair.try_new(Outcome::TimedOut)?;
-    // Two at the source, one at the destination.
-    pair.scenario.wait_settled(3)?;
+    // Hooks may be on before the pod's addresses, by which it is known, are seen.
+    let mut unknown = 0;
+    while pair.try_new(Outcome::TimedOut).is_err() {
+        unknown += 1;
+        ensure!(made.elapsed() < ENFORCED_WITHIN, "it is not enforced after {:?}", made.elapsed());
+    }
+    println!("the new pod had its hooks after {hooked:?}, and was known after {unknown} probes");
+    // Each connection on both sides; in the last round the second is denied at its destination.
+    let before = 3 + 4 * unknown;
+    pair.scenario.wait_settled(before)?;
 
     let opened = new.open_tcp(SocketAddr::new(pair.old.addresses()[1], OPEN), ANSWER_LIMIT)?;
     let Ok(conversation) = opened else { bail!("policy allows it: {opened:?}") };
     let kernel = |counter| pair.scenario.kernel(counter);
-    wait("both sides have opened", || Ok(kernel(Counter::ConnectionsOpened)? == 5))?;
+    wait("both sides have opened", || Ok(kernel(Counter::ConnectionsOpened)? == before as u64 + 2))?;
     pair.scenario.cluster.remove_pod(&pair.new)?;
     drop(new);
     // The one that is left waits on for a peer that will never say that it is gone.
-    wait("the pod that went has its connection closed", || Ok(kernel(Counter::ConnectionsClosed)? == 4))?;
+    wait("the pod that went has its connection closed", || Ok(kernel(Counter::ConnectionsClosed)? == before as u64 + 1))?;
     wait("its hooks are gone", || Ok(endpoints(&pair.scenario)? == 1))?;
     pair.scenario.wait_agent()?;
     let evidence = pair.scenario.stop_now()?;
