@@ -149,9 +149,18 @@ pub(crate) fn snapshot() -> Snapshot {
 
 #[inline(always)]
 fn fill(flow: &mut Flow, packet: &Packet) {
-    let key = &mut flow.key;
+    orient(&mut flow.key, packet, flow.direction);
+    flow.sequence = packet.sequence;
+    flow.tcp_flags = packet.tcp_flags;
+    flow.icmp_type = packet.icmp_type;
+    flow.icmp_code = packet.icmp_code;
+}
+
+/// Names the connection of a packet that goes in `direction`, from the endpoint's side.
+#[inline(always)]
+fn orient(key: &mut ConnectionKey, packet: &Packet, direction: Direction) {
     key.protocol = packet.protocol;
-    match flow.direction {
+    match direction {
         Direction::Egress => {
             key.pod = packet.source;
             key.pod_port = packet.source_port;
@@ -165,10 +174,6 @@ fn fill(flow: &mut Flow, packet: &Packet) {
             key.peer_port = packet.source_port;
         }
     }
-    flow.sequence = packet.sequence;
-    flow.tcp_flags = packet.tcp_flags;
-    flow.icmp_type = packet.icmp_type;
-    flow.icmp_code = packet.icmp_code;
 }
 
 /// A packet that cannot be decided by policy.
@@ -200,22 +205,12 @@ fn quotes_known_connection(context: &TcContext, flow: &Flow, packet: &Packet) ->
     let Some(quoted) = read_quoted(&SkbBytes(context), packet) else {
         return false;
     };
-    let mut key =
-        ConnectionKey { interface: flow.key.interface, protocol: quoted.protocol, ..ConnectionKey::default() };
-    match flow.direction {
-        Direction::Ingress => {
-            key.pod = quoted.source;
-            key.pod_port = quoted.source_port;
-            key.peer = quoted.destination;
-            key.peer_port = quoted.destination_port;
-        }
-        Direction::Egress => {
-            key.pod = quoted.destination;
-            key.pod_port = quoted.destination_port;
-            key.peer = quoted.source;
-            key.peer_port = quoted.source_port;
-        }
-    }
+    let mut key = ConnectionKey { interface: flow.key.interface, ..ConnectionKey::default() };
+    let quoted_direction = match flow.direction {
+        Direction::Ingress => Direction::Egress,
+        Direction::Egress => Direction::Ingress,
+    };
+    orient(&mut key, &quoted, quoted_direction);
     if key.pod != flow.key.pod {
         // What leaves the pod must be from the address to which the quoted packet came.
         return false;
