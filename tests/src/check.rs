@@ -12,6 +12,10 @@ use crate::oracle::Decision;
 /// How many differences are shown.
 const SHOWN: usize = 3;
 
+/// How far apart two lives of an agent may put the same moment, in microseconds: each reads the clocks for itself, and
+/// differences from a millisecond on would be a step of the wall clock.
+const CLOCK_DIFFERENCE_US: i64 = 1_000;
+
 /// That the decisions on TCP and UDP are these, each so often as it stands here, and no other.
 pub fn decisions(evidence: &Evidence, expected: impl IntoIterator<Item = Decision>) -> Result<()> {
     let found = evidence.rows().filter(|row| row.is_tcp_or_udp() && row.event != "close").map(Decision::from);
@@ -27,7 +31,7 @@ pub fn closes(evidence: &Evidence) -> Result<usize> {
         let said = |row: &Row| (row.verdict.clone(), row.reason.clone(), row.policies.clone(), row.tcp_flags);
         ensure!(said(open) == said(close), "the close does not say what the opening does:\n{open:?}\n{close:?}");
         let last = close.last_time.with_context(|| format!("there is no last time: {close:?}"))?;
-        ensure!(last >= open.time, "it ended before it began:\n{open:?}\n{close:?}");
+        ensure!(last + CLOCK_DIFFERENCE_US >= open.time, "it ended before it began:\n{open:?}\n{close:?}");
         let totals = close.totals.with_context(|| format!("there are no totals: {close:?}"))?;
         if let Some(other) = closes.get(&from_other_side(connection)) {
             let mirrored = other.totals.with_context(|| format!("there are no totals: {other:?}"))?.mirrored();
@@ -128,10 +132,7 @@ pub fn multiset<T: Ord>(items: impl IntoIterator<Item = T>) -> BTreeMap<T, usize
     multiset
 }
 
-fn difference<'items, T: Ord>(
-    of: &'items BTreeMap<T, usize>,
-    without: &BTreeMap<T, usize>,
-) -> Vec<(usize, &'items T)> {
+fn difference<'items, T: Ord>(of: &'items BTreeMap<T, usize>, without: &BTreeMap<T, usize>) -> Vec<(usize, &'items T)> {
     of.iter()
         .filter_map(|(item, number)| {
             let more = number.saturating_sub(without.get(item).copied().unwrap_or(0));

@@ -101,9 +101,8 @@ impl Evidence {
         let mut paths = Vec::new();
         find(&root.join("verdicts"), &mut paths)?;
         paths.sort();
-        let files = paths.into_iter().map(|path| {
-            read_file(&path).with_context(|| format!("cannot read {}", path.display()))
-        });
+        let files =
+            paths.into_iter().map(|path| read_file(&path).with_context(|| format!("cannot read {}", path.display())));
         Ok(Self { files: files.collect::<Result<_>>()? })
     }
 
@@ -287,9 +286,7 @@ fn sides(batch: &RecordBatch, prefix: &str) -> Result<Vec<Side>> {
 
 fn policies(batch: &RecordBatch, name: &str) -> Result<Vec<Vec<PolicyRule>>> {
     let list = column(batch, name)?.as_list_opt::<i32>().with_context(|| format!("`{name}` is no list"))?;
-    list.iter()
-        .map(|policies| policies.map_or(Ok(Vec::new()), |policies| policy_rules(policies.as_struct())))
-        .collect()
+    list.iter().map(|policies| policies.map_or(Ok(Vec::new()), |policies| policy_rules(policies.as_struct()))).collect()
 }
 
 fn policy_rules(policies: &StructArray) -> Result<Vec<PolicyRule>> {

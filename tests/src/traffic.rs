@@ -51,13 +51,7 @@ impl SourcePorts {
 }
 
 /// Sends one probe and waits for what becomes of it.
-pub fn probe(
-    from: &NetNs,
-    protocol: Protocol,
-    source_port: u16,
-    remote: SocketAddr,
-    limit: Duration,
-) -> Result<Sent> {
+pub fn probe(from: &NetNs, protocol: Protocol, source_port: u16, remote: SocketAddr, limit: Duration) -> Result<Sent> {
     let Attempt { local, remote, outcome } = match protocol {
         Protocol::Udp => from.request_udp_from(source_port, remote, limit)?,
         _ => from.connect_tcp_from(source_port, remote, limit)?,

@@ -39,6 +39,17 @@ pub const GRACE: &str = "PW_GRACE";
 
 /// Every map that is pinned.
 pub const MAPS: &[&str] = &[
-    STATE, SETTINGS, ADDRESSES, ENDPOINTS, OWN_ADDRESSES, POLICY, CONNECTIONS, DENIALS, LOSSES, FRAGMENTS, EVENTS,
-    COUNTERS, GRACE,
+    STATE,
+    SETTINGS,
+    ADDRESSES,
+    ENDPOINTS,
+    OWN_ADDRESSES,
+    POLICY,
+    CONNECTIONS,
+    DENIALS,
+    LOSSES,
+    FRAGMENTS,
+    EVENTS,
+    COUNTERS,
+    GRACE,
 ];

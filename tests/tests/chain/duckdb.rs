@@ -79,7 +79,11 @@ fn agree(duckdb: &Path, init: &Path, evidence: &Evidence) -> Result<()> {
             "SELECT src_ip || ' ' || dst_ip || ' ' || dst_port AS kind, sum(\"count\")::BIGINT AS n FROM allowed WHERE \
              protocol IN ('TCP', 'UDP') GROUP BY ALL",
             sums(
-                evidence.rows().filter(decided).filter(|row| row.verdict.as_deref() == Some("allow")).filter(|row| row.is_tcp_or_udp()),
+                evidence
+                    .rows()
+                    .filter(decided)
+                    .filter(|row| row.verdict.as_deref() == Some("allow"))
+                    .filter(|row| row.is_tcp_or_udp()),
                 |row| {
                     let address = |ip: Option<std::net::IpAddr>| ip.map(|ip| ip.to_string()).unwrap_or_default();
                     let port = row.dst.port.map(|port| port.to_string()).unwrap_or_default();

@@ -105,8 +105,7 @@ fn every_probe_meets_what_the_policies_say_and_has_its_records_and_there_are_no_
         parties.push(Party { netns: outsider, addresses: outsider.addresses(), has_hooks: false });
     }
     parties.push(Party { netns: node.netns(), addresses: node.addresses().to_vec(), has_hooks: false });
-    let _servers =
-        parties.iter().map(|party| serve(party.netns, &PORTS)).collect::<Result<Vec<_>>>()?;
+    let _servers = parties.iter().map(|party| serve(party.netns, &PORTS)).collect::<Result<Vec<_>>>()?;
 
     let probed = pairs::send(&oracle, pairs::errands(&parties, &PORTS, &SourcePorts::default())?)?;
     let answered = probed.iter().filter(|(_, expected)| expected.answered).count();

@@ -67,7 +67,11 @@ fn what_cannot_be_kept_is_a_loss_record_with_its_count() -> Result<()> {
     let mut scenario = Scenario::new()?.set("events.ringBytes", "4KiB");
     let field = Field::make(&scenario)?;
     for namespace in ["shop", "ops"] {
-        scenario.cluster.policy(namespace, "nobody", &format!("{{podSelector: {{}}, ingress: [{{ports: [{{port: {NOBODY}}}]}}]}}"))?;
+        scenario.cluster.policy(
+            namespace,
+            "nobody",
+            &format!("{{podSelector: {{}}, ingress: [{{ports: [{{port: {NOBODY}}}]}}]}}"),
+        )?;
     }
     scenario.start()?;
     scenario.hold_agent(true)?;

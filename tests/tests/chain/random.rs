@@ -44,7 +44,8 @@ fn pod(random: &mut Random, number: usize) -> Result<PodSpec> {
 fn write_policies(scenario: &Scenario, random: &mut Random) -> Result<()> {
     let cluster = Oracle::of(&scenario.lab, 0)?.cluster().clone();
     let number = 3 + random.below(5);
-    let texts: Vec<String> = policies(random, &cluster, number, &PORTS).into_values().map(|policy| policy.text).collect();
+    let texts: Vec<String> =
+        policies(random, &cluster, number, &PORTS).into_values().map(|policy| policy.text).collect();
     Ok(scenario.cluster.write("policies.yaml", &texts.join("\n---\n"))?)
 }
 

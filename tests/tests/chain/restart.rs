@@ -171,24 +171,23 @@ fn a_pod_that_comes_is_enforced_at_once_and_one_that_goes_has_its_connections_cl
     let hooked = made.elapsed();
     let _servers = serve(&new, &[OPEN, SHUT])?;
     // Hooks may be on before the pod's addresses, by which it is known, are seen.
-    let mut unknown = 0;
-    while pair.try_new(Outcome::TimedOut).is_err() {
-        unknown += 1;
+    let remote = SocketAddr::new(pair.new.addresses[0], SHUT);
+    while probe(&pair.old, Protocol::Udp, 0, remote, DENIAL_LIMIT)?.outcome != Outcome::TimedOut {
         ensure!(made.elapsed() < ENFORCED_WITHIN, "it is not enforced after {:?}", made.elapsed());
     }
-    println!("the new pod had its hooks after {hooked:?}, and was known after {unknown} probes");
-    // Each connection on both sides; in the last round the second is denied at its destination.
-    let before = 3 + 4 * unknown;
-    pair.scenario.wait_settled(before)?;
+    println!("the new pod had its hooks after {hooked:?}, and was enforced after {:?}", made.elapsed() - DENIAL_LIMIT);
+    pair.try_new(Outcome::TimedOut)?;
+    pair.scenario.wait_settled(4)?;
+    let before = pair.scenario.kernel(Counter::ConnectionsOpened)?;
 
     let opened = new.open_tcp(SocketAddr::new(pair.old.addresses()[1], OPEN), ANSWER_LIMIT)?;
     let Ok(conversation) = opened else { bail!("policy allows it: {opened:?}") };
     let kernel = |counter| pair.scenario.kernel(counter);
-    wait("both sides have opened", || Ok(kernel(Counter::ConnectionsOpened)? == before as u64 + 2))?;
+    wait("both sides have opened", || Ok(kernel(Counter::ConnectionsOpened)? == before + 2))?;
     pair.scenario.cluster.remove_pod(&pair.new)?;
     drop(new);
     // The one that is left waits on for a peer that will never say that it is gone.
-    wait("the pod that went has its connection closed", || Ok(kernel(Counter::ConnectionsClosed)? == before as u64 + 1))?;
+    wait("the pod that went has its connection closed", || Ok(kernel(Counter::ConnectionsClosed)? == before + 1))?;
     wait("its hooks are gone", || Ok(endpoints(&pair.scenario)? == 1))?;
     pair.scenario.wait_agent()?;
     let evidence = pair.scenario.stop_now()?;
