@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, net::IpAddr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use podwitness_datapath::{AddressPrefix, PolicyPrefix, Tables as KernelTables};
 use podwitness_policy::{Cluster, IdentityRef, ObjectName, Pod, RuleSet, Side, Tables};
 use podwitness_spool as spool;
@@ -34,12 +34,18 @@ pub(crate) fn number(
     let mut kernel = KernelTables::default();
     let mut present = Present::default();
 
-    for (net, address) in &tables.addresses {
+    for (net, address) in tables.addresses.iter().filter(|(net, _)| !is_ipv4_mapped_net(net)) {
         let (identity, flags) = numbering.identity(&address.identity);
         if matches!(address.identity, IdentityRef::Pod(_)) && identity != 0 {
             present.by_address.insert(net.addr(), identity);
         }
         kernel.addresses.push((prefix(net), AddressEntry { class: address.class, identity, flags }));
+    }
+    // Both families stand in one trie, in which `::/0` covers the IPv4-mapped addresses too: without an entry of their own
+    // for all of them, IPv4 addresses would be of the class of an IPv6 block.
+    let everything = IpNet::from(Ipv4Net::default());
+    if !tables.addresses.contains_key(&everything) {
+        kernel.addresses.push((prefix(&everything), AddressEntry::default()));
     }
     for (&interface, endpoint) in &tables.endpoints {
         let identity = endpoint.pod.as_ref().map_or(0, |pod| numbering.pod(pod));
@@ -142,14 +148,21 @@ fn incarnation(pod: &Pod) -> spool::Identity {
     }
 }
 
+/// Bits before an IPv4 address in its IPv4-mapped form.
+const MAPPED_BITS: u8 = 96;
+
 fn prefix(net: &IpNet) -> AddressPrefix {
-    /// Bits before an IPv4 address in its IPv4-mapped form.
-    const MAPPED_BITS: u32 = 96;
     let bits = match net {
-        IpNet::V4(net) => MAPPED_BITS + u32::from(net.prefix_len()),
+        IpNet::V4(net) => u32::from(MAPPED_BITS + net.prefix_len()),
         IpNet::V6(net) => u32::from(net.prefix_len()),
     };
     AddressPrefix { address: address(net.network()), bits }
+}
+
+/// Whether it is an IPv6 network of nothing but IPv4-mapped addresses. No packet can have one of these (the parser takes
+/// them for malformed), and in the kernel's table they stand for IPv4.
+fn is_ipv4_mapped_net(net: &IpNet) -> bool {
+    matches!(net, IpNet::V6(net) if net.prefix_len() >= MAPPED_BITS && net.network().to_ipv4_mapped().is_some())
 }
 
 fn address(address: IpAddr) -> Address {
@@ -162,6 +175,27 @@ fn address(address: IpAddr) -> Address {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn numbered_addresses(nets: &[&str]) -> Vec<(AddressPrefix, u32)> {
+        let folder = tempfile::tempdir().unwrap();
+        let definitions = Definitions::open(folder.path(), "boot").unwrap();
+        let mut tables = Tables::default();
+        for (class, net) in (7..).zip(nets) {
+            let external = podwitness_policy::Address { class, identity: IdentityRef::External };
+            tables.addresses.insert(net.parse().unwrap(), external);
+        }
+        let numbered = number(&tables, &Cluster::default(), "node", false, &definitions);
+        numbered.tables.addresses.into_iter().map(|(prefix, entry)| (prefix, entry.class)).collect()
+    }
+
+    #[test]
+    fn an_ipv6_block_that_covers_the_mapped_addresses_covers_no_ipv4_address() {
+        let all_of_ipv4 = AddressPrefix { address: ipv4_mapped([0; 4]), bits: 96 };
+        let all = AddressPrefix { address: [0; 16], bits: 0 };
+        assert_eq!(numbered_addresses(&["::/0"]), [(all, 7), (all_of_ipv4, 0)]);
+        assert_eq!(numbered_addresses(&["0.0.0.0/0", "::/0"]), [(all_of_ipv4, 7), (all, 8)]);
+        assert_eq!(numbered_addresses(&["::ffff:10.0.0.0/104"]), [(all_of_ipv4, 0)]);
+    }
 
     #[test]
     fn an_ipv4_prefix_counts_its_bits_behind_the_mapped_form() {
