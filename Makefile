@@ -27,6 +27,7 @@ demo: setup kernel ## The product at work on this machine, without a cluster (ro
 .PHONY: test
 test: setup kernel ## Every test, those too that need root and the kernel (root)
 	deploy/dev/test
+	cargo build $(EVERYTHING) --bins
 	cargo test $(EVERYTHING) --no-run
 	@echo 'Running the tests in network and mount namespaces of their own: nothing outside is reached or touched.'
 	unshare --net --mount --propagation private -- $(SHELL) -euo pipefail -c \

@@ -19,7 +19,7 @@ const CLOCK_DIFFERENCE_US: i64 = 1_000;
 /// That the decisions on TCP and UDP are these, each so often as it stands here, and no other.
 pub fn decisions(evidence: &Evidence, expected: impl IntoIterator<Item = Decision>) -> Result<()> {
     let found = evidence.rows().filter(|row| row.is_tcp_or_udp() && row.event != "close").map(Decision::from);
-    same("decisions", multiset(expected), multiset(found))
+    same("decisions", &multiset(expected), &multiset(found))
 }
 
 /// That each connection of TCP or UDP was opened once and closed once on each side that saw it, with the same verdict and
@@ -108,9 +108,9 @@ pub fn lost(evidence: &Evidence) -> u64 {
 }
 
 /// That two multisets are the same.
-pub fn same<T: Debug + Ord>(what: &str, expected: BTreeMap<T, usize>, found: BTreeMap<T, usize>) -> Result<()> {
-    let missing: Vec<_> = difference(&expected, &found);
-    let too_many: Vec<_> = difference(&found, &expected);
+pub fn same<T: Debug + Ord>(what: &str, expected: &BTreeMap<T, usize>, found: &BTreeMap<T, usize>) -> Result<()> {
+    let missing: Vec<_> = difference(expected, found);
+    let too_many: Vec<_> = difference(found, expected);
     if missing.is_empty() && too_many.is_empty() {
         return Ok(());
     }
@@ -140,3 +140,6 @@ fn difference<'items, T: Ord>(of: &'items BTreeMap<T, usize>, without: &BTreeMap
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -238,7 +238,7 @@ fn texts(batch: &RecordBatch, name: &str) -> Result<Vec<Option<String>>> {
         DataType::Dictionary(_, _) => {
             let dictionary = array
                 .as_dictionary_opt::<Int32Type>()
-                .and_then(|dictionary| dictionary.downcast_dict::<StringArray>())
+                .and_then(arrow_array::DictionaryArray::downcast_dict::<StringArray>)
                 .with_context(|| format!("`{name}` is no dictionary of text"))?;
             Ok(dictionary.into_iter().map(|text| text.map(str::to_owned)).collect())
         }

@@ -18,7 +18,7 @@ use podwitness_tests::traffic::{ANSWER_LIMIT, DENIAL_LIMIT, PROTOCOLS, Sent, Sou
 pub(crate) const OPEN: u16 = 80;
 /// The port on which nobody is.
 pub(crate) const SHUT: u16 = 81;
-/// The time between two probes of one sender; eight senders make some 200 a second.
+/// The least time between two probes of one sender: eight that are answered make up to 200 a second.
 const PACE: Duration = Duration::from_millis(40);
 
 /// The seed of this run: `PODWITNESS_TEST_SEED`, or another one each time.
@@ -116,7 +116,7 @@ pub(crate) fn account(evidence: &Evidence, sent: &[Sent]) -> Result<()> {
         }
     }
     let found: Vec<Connection> = check::unique(evidence, "open")?.into_keys().collect();
-    check::same("openings", check::multiset(opened), check::multiset(found))?;
+    check::same("openings", &check::multiset(opened), &check::multiset(found))?;
     check::closes(evidence)?;
 
     let mut counted: BTreeMap<(Protocol, SocketAddr, SocketAddr), i64> = BTreeMap::new();

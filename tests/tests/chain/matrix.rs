@@ -119,3 +119,29 @@ fn every_probe_meets_what_the_policies_say_and_has_its_records_and_there_are_no_
     ensure!(namespaces.iter().eq(["guests", "ops", "shop"]), "there is evidence of {namespaces:?}");
     Ok(())
 }
+
+/// The kernel's table holds IPv4 addresses as IPv6 ones, and `::/0` would cover them.
+#[test]
+fn a_block_of_one_family_says_nothing_of_the_other() -> Result<()> {
+    let mut scenario = Scenario::new()?;
+    scenario.cluster.namespace("shop", &[])?;
+    let pods = [
+        scenario.pod(PodSpec::new("shop", "selected", &both("10.6.0.1", "fd00:6::1")?).label("app", "selected"))?,
+        scenario.pod(PodSpec::new("shop", "other", &both("10.6.0.2", "fd00:6::2")?))?,
+    ];
+    let all_of_v6 = "[{ipBlock: {cidr: '::/0'}}]";
+    let selected = "{podSelector: {matchLabels: {app: selected}}";
+    let spec = format!("{selected}, ingress: [{{from: {all_of_v6}}}], egress: [{{to: {all_of_v6}}}]}}");
+    scenario.cluster.policy("shop", "ipv6-alone", &spec)?;
+    let outside = scenario.lab.outsider("outside", &both("203.0.113.7", "2001:db8::7")?)?;
+    scenario.start()?;
+    let oracle = Oracle::of(&scenario.lab, scenario.policy_revision()?)?;
+    let mut parties: Vec<Party<'_>> =
+        pods.iter().map(|pod| Party { netns: pod, addresses: pod.addresses(), has_hooks: true }).collect();
+    parties.push(Party { netns: &outside, addresses: outside.addresses(), has_hooks: false });
+    let _servers = parties.iter().map(|party| serve(party.netns, &PORTS[..1])).collect::<Result<Vec<_>>>()?;
+    let probed = pairs::send(&oracle, pairs::errands(&parties, &PORTS[..1], &SourcePorts::default())?)?;
+    drop(parties);
+    let evidence = scenario.stop(pairs::openings(&probed))?;
+    pairs::check(&evidence, probed)
+}

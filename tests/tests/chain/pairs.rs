@@ -72,7 +72,7 @@ pub(crate) fn send(oracle: &Oracle, errands: Vec<Errand<'_>>) -> Result<Vec<Prob
         sent.outcome != if expected.answered { Outcome::Answered } else { Outcome::TimedOut }
     };
     let wrong: Vec<_> = results.iter().filter(is_wrong).collect();
-    ensure!(wrong.is_empty(), "{} probes met something else, such as {:#?}", wrong.len(), wrong[0]);
+    ensure!(wrong.is_empty(), "{} probes met something else, such as {:?}", wrong.len(), wrong[0]);
     Ok(results)
 }
 

@@ -127,13 +127,13 @@ impl Pair {
         let mut scenario = Scenario::new()?;
         scenario.cluster.namespace("shop", &[])?;
         let old = scenario.pod(PodSpec::new("shop", "old", &["10.5.0.1".parse()?, "fd00:5::1".parse()?]))?;
-        let _servers = serve(&old, &[OPEN])?;
+        let servers = serve(&old, &[OPEN])?;
         let spec = format!("{{podSelector: {{}}, ingress: [{{ports: [{{port: {OPEN}}}]}}]}}");
         scenario.cluster.policy("shop", "one-port", &spec)?;
         scenario.start()?;
         ensure!(endpoints(&scenario)? == 1);
         let new = PodSpec::new("shop", "new", &["10.5.0.2".parse()?, "fd00:5::2".parse()?]);
-        Ok(Self { scenario, old, new, _servers })
+        Ok(Self { scenario, old, new, _servers: servers })
     }
 
     /// Tries the new pod's two ports.
@@ -175,7 +175,10 @@ fn a_pod_that_comes_is_enforced_at_once_and_one_that_goes_has_its_connections_cl
     while probe(&pair.old, Protocol::Udp, 0, remote, DENIAL_LIMIT)?.outcome != Outcome::TimedOut {
         ensure!(made.elapsed() < ENFORCED_WITHIN, "it is not enforced after {:?}", made.elapsed());
     }
-    println!("the new pod had its hooks after {hooked:?}, and was enforced after {:?}", made.elapsed() - DENIAL_LIMIT);
+    println!(
+        "the new pod had its hooks after {hooked:?}, and was enforced after {:?}",
+        made.elapsed().saturating_sub(DENIAL_LIMIT)
+    );
     pair.try_new(Outcome::TimedOut)?;
     pair.scenario.wait_settled(4)?;
     let before = pair.scenario.kernel(Counter::ConnectionsOpened)?;

@@ -153,8 +153,8 @@ fn a_bad_object_is_named_and_the_others_are_in_force() -> Result<()> {
     scenario.cluster.write("second.yaml", &format!("{good}---\n{bad}"))?;
     scenario.start_exporter()?;
     scenario.start_agent()?;
-    wait("policy is in force, and a file unread, so that nobody can know whether it is all", || {
-        let unread = (503, "the policy of the present cluster is in force\n".to_owned());
+    wait("the rest is in force, and that it is not all is said", || {
+        let unread = (503, "everything in the source can be read\n".to_owned());
         Ok(scenario.agent()?.get("/readyz").is_ok_and(|answer| answer == unread)
             && scenario.agent_metric("podwitness_agent_endpoints")? == 2)
     })?;
