@@ -1,10 +1,12 @@
 //! From a cluster and a node's endpoints to the tables by which the kernel decides.
 //!
-//! Three steps, one module each: which rules matter here and to whom ([`subjects`]), which peers those rules can tell
-//! apart ([`classes`]), and which ports each of the first allows to each of the second ([`ports`]).
+//! Four steps, one module each: which rules matter here and to whom ([`subjects`]), which peers those rules can tell
+//! apart ([`classes`]), which ports each of the first allows to each of the second ([`ports`]), and what that comes to
+//! for the backends of each Service ([`services`]).
 
 mod classes;
 mod ports;
+mod services;
 mod subjects;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +14,7 @@ use std::net::IpAddr;
 
 use podwitness_wire::Direction;
 
-use crate::model::{Cluster, NamedPort, ObjectName};
+use crate::model::{Cluster, NamedPort, ObjectName, Pod, WitnessMode};
 use crate::tables::{EndpointTable, PortEntry, Side, Tables};
 
 use classes::Classes;
@@ -47,11 +49,15 @@ pub struct Endpoint {
 pub fn compile(input: &Input<'_>) -> Tables {
     let subjects = Subjects::of(input);
     let classes = Classes::of(input, &subjects.rules);
-    Tables {
+    let first_free_class = u32::try_from(classes.profiles.len() + 1).expect("there are fewer classes than addresses");
+    let mut tables = Tables {
         ports: port_entries(&subjects, &classes),
         endpoints: endpoints(input, subjects),
         addresses: classes.addresses,
-    }
+        ..Tables::default()
+    };
+    services::add(input, &mut tables, first_free_class);
+    tables
 }
 
 fn endpoints(input: &Input<'_>, mut subjects: Subjects<'_>) -> BTreeMap<u32, EndpointTable> {
@@ -65,9 +71,15 @@ fn endpoints(input: &Input<'_>, mut subjects: Subjects<'_>) -> BTreeMap<u32, End
             addresses: addresses.into_iter().collect(),
             ingress: side(Direction::Ingress),
             egress: side(Direction::Egress),
+            audits: pod.and_then(|pod| audits(input.cluster, pod)),
         }
     };
     input.endpoints.iter().map(|endpoint| (endpoint.interface, table(endpoint))).collect()
+}
+
+fn audits(cluster: &Cluster, pod: &Pod) -> Option<bool> {
+    let mode = cluster.trails.get(&pod.name.namespace)?.mode?;
+    Some(mode == WitnessMode::Audit)
 }
 
 fn port_entries(subjects: &Subjects<'_>, classes: &Classes<'_>) -> Vec<PortEntry> {

@@ -15,6 +15,7 @@ struct Tally {
     not_isolated: u64,
     allowed: u64,
     denied: u64,
+    service: u64,
 }
 
 impl Tally {
@@ -25,6 +26,7 @@ impl Tally {
             Decision::Evaluated(Evaluation::NotIsolated) => self.not_isolated += 1,
             Decision::Evaluated(Evaluation::Allowed(_)) => self.allowed += 1,
             Decision::Evaluated(Evaluation::Denied(_)) => self.denied += 1,
+            Decision::Service { .. } => self.service += 1,
         }
     }
 

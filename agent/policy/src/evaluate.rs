@@ -2,12 +2,16 @@
 //!
 //! It is written to be held against the API's text, which is quoted where a rule is decided, and not to be fast.
 
+mod services;
+
 use std::net::IpAddr;
 
 use podwitness_wire::Direction;
 
 use crate::model::{Cluster, NetworkPolicy, Peer, Peers, Pod, PortMatch, Ports, Rule};
 use crate::rule_set::{PolicyRule, RuleSet};
+
+pub use services::{Resolution, ServiceEvaluation, ServiceOutcome, ServiceVerdict, evaluate_service};
 
 /// The pod that a question is about, and where it runs.
 #[derive(Clone, Copy, Debug)]
@@ -48,14 +52,7 @@ pub fn evaluate(
         return Evaluation::Node;
     }
 
-    // "By default, a pod is non-isolated; all [...] connections are allowed. A pod is isolated for egress [ingress] if there is
-    // any NetworkPolicy that both selects the pod and has "Egress" ["Ingress"] in its policyTypes."
-    let isolating: Vec<(&NetworkPolicy, &[Rule])> = cluster
-        .policies
-        .values()
-        .filter(|policy| policy.selects(subject.pod))
-        .filter_map(|policy| Some((policy, policy.rules(direction)?)))
-        .collect();
+    let isolating: Vec<&NetworkPolicy> = isolating_policies(cluster, subject.pod, direction).collect();
     if isolating.is_empty() {
         return Evaluation::NotIsolated;
     }
@@ -65,15 +62,32 @@ pub fn evaluate(
     let connection = Connection { cluster, subject: subject.pod, direction, peer, protocol, port };
     let allowing: RuleSet = isolating
         .iter()
-        .flat_map(|(policy, rules)| (0..).zip(*rules).map(move |(index, rule)| (*policy, index, rule)))
+        .flat_map(|policy| {
+            (0..).zip(policy.rules(direction).into_iter().flatten()).map(move |(index, rule)| (*policy, index, rule))
+        })
         .filter(|(policy, _, rule)| connection.is_allowed_by(policy, rule))
         .map(|(policy, index, _)| PolicyRule::of(policy, Some(index)))
         .collect();
     if allowing.is_empty() {
-        Evaluation::Denied(isolating.iter().map(|(policy, _)| PolicyRule::of(policy, None)).collect())
+        Evaluation::Denied(isolating_set(cluster, subject.pod, direction))
     } else {
         Evaluation::Allowed(allowing)
     }
+}
+
+/// "By default, a pod is non-isolated for egress; all outbound connections are allowed. A pod is isolated for egress if there is
+/// any `NetworkPolicy` that both selects the pod and has "Egress" in its `policyTypes`", and likewise for ingress.
+fn isolating_policies<'a>(
+    cluster: &'a Cluster,
+    pod: &'a Pod,
+    direction: Direction,
+) -> impl Iterator<Item = &'a NetworkPolicy> {
+    cluster.policies.values().filter(move |policy| policy.selects(pod) && policy.rules(direction).is_some())
+}
+
+/// The policies that isolate a pod in a direction; empty where it is not isolated.
+fn isolating_set(cluster: &Cluster, pod: &Pod, direction: Direction) -> RuleSet {
+    isolating_policies(cluster, pod, direction).map(|policy| PolicyRule::of(policy, None)).collect()
 }
 
 struct Connection<'a> {

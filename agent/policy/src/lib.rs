@@ -22,15 +22,21 @@ mod rule_set;
 mod tables;
 
 pub use compile::{Endpoint, Input, compile};
-pub use evaluate::{Evaluation, Subject, evaluate};
+pub use evaluate::{
+    Evaluation, Resolution, ServiceEvaluation, ServiceOutcome, ServiceVerdict, Subject, evaluate, evaluate_service,
+};
 pub use model::{
-    Cluster, IpBlock, LabelSelector, Labels, NamedPort, Namespace, NetworkPolicy, Node, ObjectName, Operator, Peer,
-    Peers, Phase, Pod, PortMatch, PortRange, Ports, Protocol, Requirement, Rule,
+    AuditTrail, Cluster, EndpointSlice, ExternalAddresses, IpBlock, LabelSelector, Labels, NamedPort, Namespace,
+    NetworkPolicy, Node, ObjectName, Operator, Peer, Peers, Phase, Pod, PortMatch, PortRange, Ports, Protocol,
+    Requirement, Rule, Service, ServicePort, SliceEndpoint, SlicePort, WitnessMode,
 };
 pub use podwitness_wire::Direction;
 pub use revision::policy_sha256;
 pub use rule_set::{PolicyRule, RuleSet};
-pub use tables::{Address, Decision, EndpointTable, IdentityRef, PortEntry, Side, Tables};
+pub use tables::{
+    Address, Backend, Decision, EndpointTable, Frontend, IdentityRef, MOST_FRONTENDS, PortEntry, PortOutcome,
+    ServiceKind, ServiceTarget, Side, Tables,
+};
 
 #[cfg(test)]
 mod api_rules;

@@ -1,14 +1,18 @@
 //! What the compiler gives: the kernel's tables, with names where the kernel has numbers.
 
+mod services;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use podwitness_wire::Direction;
 
-use crate::evaluate::Evaluation;
-use crate::model::ObjectName;
+use crate::evaluate::{Evaluation, Resolution, ServiceVerdict};
+use crate::model::{ObjectName, Protocol};
 use crate::rule_set::RuleSet;
+
+pub use services::{Backend, Frontend, MOST_FRONTENDS, PortOutcome, ServiceKind, ServiceTarget};
 
 /// The compiled policy of one node.
 ///
@@ -22,6 +26,13 @@ pub struct Tables {
     pub endpoints: BTreeMap<u32, EndpointTable>,
     /// What is allowed, by longest prefix, sorted by subject, class, protocol, port and number of bits; no two have the same.
     pub ports: Vec<PortEntry>,
+    /// Where this node translates connections to a Service. Only what leaves a pod is looked up here.
+    pub services: BTreeMap<Frontend, ServiceTarget>,
+    /// For each backend that is an endpoint of this node with a known pod: the frontends through which a packet may have
+    /// come to it from a pod of this node with the pod's own address as its source, sorted, from 1 to [`MOST_FRONTENDS`] of
+    /// them. One with more is not here. External addresses and node ports are no such frontends: what comes through them may
+    /// have the node's address as its source.
+    pub backends: BTreeMap<Backend, Vec<Frontend>>,
 }
 
 /// What is known of an address or a network.
@@ -60,6 +71,8 @@ pub struct EndpointTable {
     pub ingress: Side,
     /// How connections out of it are decided.
     pub egress: Side,
+    /// Whether the pod's namespace is in audit mode; `None` where it says nothing and the node's own mode holds.
+    pub audits: Option<bool>,
 }
 
 impl EndpointTable {
@@ -100,8 +113,12 @@ pub struct PortEntry {
     pub port: u16,
     /// How many leading bits of `port` matter, 0 to 16.
     pub port_bits: u8,
-    /// All the rules that allow this, never empty: also those that allow more than this.
+    /// All the rules that allow this, also those that allow more than this; for [`PortOutcome::MixedDenied`] the
+    /// policies that isolate. It is empty only for [`PortOutcome::Deferred`] where no backend is allowed but those on the
+    /// addresses of this node.
     pub rule_set: RuleSet,
+    /// What becomes of it: [`PortOutcome::Allowed`] in all entries but those of a Service's own class.
+    pub outcome: PortOutcome,
 }
 
 impl PortEntry {
@@ -118,11 +135,20 @@ pub enum Decision {
     UnknownEndpoint,
     /// As the policies say.
     Evaluated(Evaluation),
+    /// As the policies say of the backends of a Service.
+    Service {
+        /// The Service.
+        service: ObjectName,
+        /// What is done.
+        verdict: ServiceVerdict,
+        /// What is known of the backend with that.
+        resolution: Resolution,
+    },
 }
 
 impl Tables {
-    /// Decides one connection by the kernel's steps: the endpoint, the peer's address, the side, the entries of the peer's class,
-    /// and then those for everybody.
+    /// Decides one connection by the kernel's steps: the endpoint, for egress the frontend of a Service, the peer's address, the
+    /// side, the entries of the peer's class, and then those for everybody.
     ///
     /// `port` is the connection's destination port; a packet without ports looks up port 0, which no rule about numbered
     /// ports allows.
@@ -137,6 +163,17 @@ impl Tables {
         let Some(endpoint) = self.endpoints.get(&interface).filter(|endpoint| endpoint.pod.is_some()) else {
             return Decision::UnknownEndpoint;
         };
+        if direction == Direction::Egress
+            && let Some(target) = self.target(peer, protocol, port)
+        {
+            let verdict = self.service_verdict(&endpoint.egress, target, protocol);
+            let resolution = match (target.kind, &verdict) {
+                (ServiceKind::Empty, _) => Resolution::None,
+                (_, ServiceVerdict::Deferred(_) | ServiceVerdict::MixedDenied(_)) => Resolution::Mixed,
+                _ => Resolution::AllBackends,
+            };
+            return Decision::Service { service: target.service.clone(), verdict, resolution };
+        }
         let address = self.address(peer);
         if address.is_some_and(|address| address.identity == IdentityRef::LocalNode) {
             return Decision::Evaluated(Evaluation::Node);
@@ -145,10 +182,7 @@ impl Tables {
             Side::Open => Evaluation::NotIsolated,
             Side::Isolated { subject, isolating } => {
                 let class = address.map_or(0, |address| address.class);
-                let entry = self
-                    .entry(*subject, class, protocol, port.unwrap_or(0))
-                    .or_else(|| (class != 0).then(|| self.entry(*subject, 0, protocol, port.unwrap_or(0))).flatten());
-                match entry {
+                match self.allowing(*subject, class, protocol, port.unwrap_or(0)) {
                     Some(entry) => Evaluation::Allowed(entry.rule_set.clone()),
                     None => Evaluation::Denied(isolating.clone()),
                 }
@@ -156,10 +190,42 @@ impl Tables {
         })
     }
 
+    fn target(&self, address: IpAddr, protocol: u8, port: Option<u16>) -> Option<&ServiceTarget> {
+        let protocol = Protocol::ALL.into_iter().find(|known| known.number() == protocol)?;
+        self.services.get(&Frontend { address, protocol, port: port? })
+    }
+
+    fn service_verdict(&self, side: &Side, target: &ServiceTarget, protocol: u8) -> ServiceVerdict {
+        let (subject, isolating) = match (target.kind, side) {
+            (ServiceKind::Node, _) => return ServiceVerdict::Node,
+            (_, Side::Open) => return ServiceVerdict::NotIsolated,
+            (_, Side::Isolated { subject, isolating }) => (*subject, isolating),
+        };
+        let entry = match target.kind {
+            ServiceKind::Alike => self.allowing(subject, target.class, protocol, target.port),
+            ServiceKind::Own => self.entry(subject, target.class, protocol, target.port),
+            ServiceKind::Node | ServiceKind::Empty => None,
+        };
+        entry.map_or_else(
+            || ServiceVerdict::Denied(isolating.clone()),
+            |entry| match entry.outcome {
+                PortOutcome::Allowed => ServiceVerdict::Allowed(entry.rule_set.clone()),
+                PortOutcome::Deferred => ServiceVerdict::Deferred(entry.rule_set.clone()),
+                PortOutcome::MixedDenied => ServiceVerdict::MixedDenied(entry.rule_set.clone()),
+            },
+        )
+    }
+
     /// What the longest prefix that holds the address says of it.
     pub fn address(&self, address: IpAddr) -> Option<&Address> {
         let longest = IpNet::from(address);
         std::iter::successors(Some(longest), IpNet::supernet).find_map(|net| self.addresses.get(&net.trunc()))
+    }
+
+    /// The entry that allows a connection with a peer of a class: the class's own, or else the one for everybody.
+    pub(crate) fn allowing(&self, subject: u32, class: u32, protocol: u8, port: u16) -> Option<&PortEntry> {
+        self.entry(subject, class, protocol, port)
+            .or_else(|| (class != 0).then(|| self.entry(subject, 0, protocol, port)).flatten())
     }
 
     /// The longest prefix of the trie that holds the key.

@@ -30,6 +30,8 @@ pub fn pod(object: &core::Pod) -> Result<Converted<Pod>, Problem> {
         service_account: spec.and_then(|spec| spec.service_account_name.clone()).unwrap_or_default(),
         workload_kind,
         workload,
+        is_being_deleted: object.metadata.deletion_timestamp.is_some(),
+        created: object.metadata.creation_timestamp.as_ref().map(|created| created.0.as_second()),
     };
     Ok(Converted { object: pod, problems })
 }

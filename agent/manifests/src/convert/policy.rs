@@ -51,6 +51,7 @@ pub fn network_policy(object: &networking::NetworkPolicy) -> Result<Converted<Ne
         ingress: types.ingress.then_some(ingress),
         egress: types.egress.then_some(egress),
         text: text(&serde_json::to_value(object).expect("the API's types have only text as keys")),
+        faults: Vec::new(),
     };
     match pod_selector {
         Ok(selector) => policy.pod_selector = selector,
@@ -83,6 +84,7 @@ pub(crate) fn closed(object: &Value) -> Option<NetworkPolicy> {
         ingress: Some(Vec::new()),
         egress: Some(Vec::new()),
         text: text(object),
+        faults: Vec::new(),
     })
 }
 

@@ -56,6 +56,8 @@ fn pod(namespace: &str, name: &str, text: &str, node: &str) -> Pod {
         service_account: String::new(),
         workload_kind: None,
         workload: None,
+        is_being_deleted: false,
+        created: None,
     }
 }
 
@@ -81,6 +83,7 @@ impl World {
                 pods: pods.into_iter().map(|pod| (pod.name.clone(), pod)).collect(),
                 policies: policies.into_iter().map(|policy| (policy.name.clone(), policy)).collect(),
                 nodes: [node("node-a", THIS_NODE, "10.244.1.0/24"), node("node-b", OTHER_NODE, "10.244.2.0/24")].into(),
+                ..Cluster::default()
             },
             node_addresses: vec![address(THIS_NODE)],
         }
@@ -140,6 +143,7 @@ pub(super) fn policy(name: &str) -> NetworkPolicy {
         ingress: None,
         egress: None,
         text: String::new(),
+        faults: Vec::new(),
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) struct Classes<'a> {
 
 impl<'a> Classes<'a> {
     pub(super) fn of(input: &Input<'a>, rules: &[LocalRule<'a>]) -> Self {
-        let owners = owners(input.cluster);
+        let owners = input.cluster.owners();
         let mut pod_rules = PodRules::new(input.cluster, rules);
         let blocks = blocks(rules);
 
@@ -77,21 +77,6 @@ fn profile<'a>(
         })
         .collect();
     Profile { rules: matching, named_ports }
-}
-
-/// The pod that has each address of the pod network, and `None` for an address that more than one claims. The
-/// same as [`Cluster::pod_at`], for all addresses at once.
-fn owners(cluster: &Cluster) -> BTreeMap<IpAddr, Option<&Pod>> {
-    let mut owners = BTreeMap::new();
-    for pod in cluster.pods.values().filter(|pod| pod.is_on_pod_network()) {
-        for address in &pod.addresses {
-            owners
-                .entry(*address)
-                .and_modify(|owner: &mut Option<&Pod>| *owner = owner.filter(|owner| owner.name == pod.name))
-                .or_insert(Some(pod));
-        }
-    }
-    owners
 }
 
 fn owner_of<'a>(net: IpNet, owners: &BTreeMap<IpAddr, Option<&'a Pod>>) -> Option<&'a Pod> {

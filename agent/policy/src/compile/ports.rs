@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::subjects::LocalRule;
 use crate::model::{NamedPort, PortMatch, Ports, Protocol};
 use crate::rule_set::{PolicyRule, RuleSet};
-use crate::tables::PortEntry;
+use crate::tables::{PortEntry, PortOutcome};
 
 /// The ports of a rule, with names replaced by what the destination calls so.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,12 +98,21 @@ pub(super) fn entries(
                 port,
                 port_bits,
                 rule_set: rule_set.clone(),
+                outcome: PortOutcome::Allowed,
             }));
         }
     }
     if !every.is_empty() {
         let rule_set = rule_sets.get(every);
-        entries.push(PortEntry { subject, class, protocol: None, port: 0, port_bits: 0, rule_set });
+        entries.push(PortEntry {
+            subject,
+            class,
+            protocol: None,
+            port: 0,
+            port_bits: 0,
+            rule_set,
+            outcome: PortOutcome::Allowed,
+        });
     }
     entries
 }

@@ -93,6 +93,8 @@ fn pod(random: &mut Random, number: u8) -> Pod {
         service_account: "default".to_owned(),
         workload_kind: None,
         workload: None,
+        is_being_deleted: random.percent(15),
+        created: random.percent(80).then(|| i64::try_from(random.below(3)).expect("below three")),
     }
 }
 

@@ -74,6 +74,7 @@ impl Words {
             ingress: (directions != 1).then(|| self.rules(random)),
             egress: (directions != 0).then(|| self.rules(random)),
             text: String::new(),
+            faults: Vec::new(),
         };
         policy.text = manifest(&policy).to_string();
         policy

@@ -7,7 +7,7 @@ use std::num::NonZeroU16;
 
 use ipnet::IpNet;
 
-use super::{NetworkPolicy, Protocol};
+use super::{AuditTrail, EndpointSlice, NetworkPolicy, Protocol, Service};
 
 /// The labels of an object.
 pub type Labels = BTreeMap<String, String>;
@@ -48,19 +48,12 @@ pub struct Cluster {
     pub policies: BTreeMap<ObjectName, NetworkPolicy>,
     /// The nodes by name.
     pub nodes: BTreeMap<String, Node>,
-}
-
-impl Cluster {
-    /// The pod that a packet's address stands for, if exactly one pod on the pod network claims it.
-    ///
-    /// While an address moves from one pod to another, both objects may claim it for a moment. Which of them a packet
-    /// comes from cannot be known then, so it is taken to be neither: no selector matches it.
-    pub fn pod_at(&self, address: IpAddr) -> Option<&Pod> {
-        let mut claimants =
-            self.pods.values().filter(|pod| pod.is_on_pod_network() && pod.addresses.contains(&address));
-        let pod = claimants.next()?;
-        claimants.next().is_none().then_some(pod)
-    }
+    /// The Services of all namespaces.
+    pub services: BTreeMap<ObjectName, Service>,
+    /// The `EndpointSlice`s of all namespaces.
+    pub endpoint_slices: BTreeMap<ObjectName, EndpointSlice>,
+    /// The `AuditTrail` called `default` of each namespace that has one, by namespace.
+    pub trails: BTreeMap<String, AuditTrail>,
 }
 
 /// A Namespace.
@@ -100,6 +93,10 @@ pub struct Pod {
     pub workload_kind: Option<String>,
     /// The name of what made the pod.
     pub workload: Option<String>,
+    /// Whether it is being deleted (`metadata.deletionTimestamp` is set): its address may be another's already.
+    pub is_being_deleted: bool,
+    /// `metadata.creationTimestamp` in seconds since 1970 (UTC); `None` where the source has none.
+    pub created: Option<i64>,
 }
 
 impl Pod {

@@ -32,6 +32,9 @@ pub struct NetworkPolicy {
     /// The text as applied: canonical JSON with sorted keys. It is evidence, and what the policy's SHA-256 is made over;
     /// no decision reads it.
     pub text: String,
+    /// What could not be understood and is closed because of it, one sentence each; empty where all was understood. No decision
+    /// reads it.
+    pub faults: Vec<String>,
 }
 
 impl NetworkPolicy {

@@ -1,0 +1,63 @@
+//! Who has an address that several pods claim.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::{Cluster, Pod};
+
+impl Cluster {
+    /// The pod that a packet's address stands for: the newest claim wins.
+    ///
+    /// While an address moves from one pod to another, both objects may claim it for a while. Of the pods on the pod network
+    /// that do, one that is not being deleted beats one that is, and then one that was created later beats one that was
+    /// created earlier. Only where neither tells them apart is the address nobody's: no selector matches it.
+    pub fn pod_at(&self, address: IpAddr) -> Option<&Pod> {
+        newest(self.claimants(address))
+    }
+
+    /// The pod of a node that has an address there. A claim of a pod elsewhere says nothing about an interface that is
+    /// seen on this node, so that it cannot make its pod unknown.
+    pub fn pod_on(&self, node: &str, address: IpAddr) -> Option<&Pod> {
+        newest(self.claimants(address).filter(|pod| pod.node.as_deref() == Some(node)))
+    }
+
+    fn claimants(&self, address: IpAddr) -> impl Iterator<Item = &Pod> {
+        self.pods.values().filter(move |pod| pod.is_on_pod_network() && pod.addresses.contains(&address))
+    }
+
+    /// [`Cluster::pod_at`] for every address that a pod on the pod network claims.
+    pub(crate) fn owners(&self) -> BTreeMap<IpAddr, Option<&Pod>> {
+        let mut claimants: BTreeMap<IpAddr, Vec<&Pod>> = BTreeMap::new();
+        for pod in self.pods.values().filter(|pod| pod.is_on_pod_network()) {
+            for address in &pod.addresses {
+                let claimants = claimants.entry(*address).or_default();
+                // A pod that lists an address twice claims it once.
+                if claimants.last().is_none_or(|last| last.name != pod.name) {
+                    claimants.push(pod);
+                }
+            }
+        }
+        claimants.into_iter().map(|(address, claimants)| (address, newest(claimants))).collect()
+    }
+}
+
+/// The claim that stands, if there is one that does.
+fn newest<'a>(claimants: impl IntoIterator<Item = &'a Pod>) -> Option<&'a Pod> {
+    let mut candidates: Vec<&Pod> = claimants.into_iter().collect();
+    if candidates.iter().any(|pod| !pod.is_being_deleted) {
+        candidates.retain(|pod| !pod.is_being_deleted);
+    }
+    if let [only] = candidates.as_slice() {
+        return Some(only);
+    }
+    // One whose time is not known may be older or newer than each of the others.
+    if candidates.iter().any(|pod| pod.created.is_none()) {
+        return None;
+    }
+    let latest = candidates.iter().map(|pod| pod.created).max()?;
+    candidates.retain(|pod| pod.created == latest);
+    match candidates.as_slice() {
+        [only] => Some(only),
+        _ => None,
+    }
+}
