@@ -8,7 +8,7 @@ use crate::fault::{Effect, Fault, Mistake, Place, Problem};
 use crate::object::{Document, Object, ObjectKey};
 
 /// Puts objects together to a cluster. Where two are the same object (kind, namespace and name), the first one stands, and
-/// the other is a fault. Kinds that the policy model has no part for are left out without one.
+/// the other is a fault.
 pub fn assemble(documents: impl IntoIterator<Item = Document>) -> (Cluster, Vec<Fault>) {
     let mut cluster = Cluster::default();
     let mut places: BTreeMap<ObjectKey, Place> = BTreeMap::new();
@@ -35,7 +35,15 @@ pub fn assemble(documents: impl IntoIterator<Item = Document>) -> (Cluster, Vec<
             Object::Node(node) => {
                 cluster.nodes.insert(node.name.clone(), node);
             }
-            Object::Service(_) | Object::EndpointSlice(_) | Object::AuditTrail(_) => {}
+            Object::Service(service) => {
+                cluster.services.insert(service.name.clone(), service);
+            }
+            Object::EndpointSlice(slice) => {
+                cluster.endpoint_slices.insert(slice.name.clone(), slice);
+            }
+            Object::AuditTrail(trail) => {
+                cluster.trails.insert(trail.name.namespace.clone(), trail);
+            }
         }
     }
     (cluster, faults)

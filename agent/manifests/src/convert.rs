@@ -1,10 +1,16 @@
 //! From the API's types to the policy model: the one place where it is decided what an object means that the API server
 //! would refuse.
 
+mod address;
+mod names;
 mod node;
 mod pod;
 mod policy;
+mod rule;
 mod selector;
+mod service;
+mod slice;
+mod trail;
 
 use podwitness_policy::{Labels, Namespace, ObjectName};
 
@@ -16,7 +22,10 @@ use crate::fault::{Effect, Mistake, Problem};
 pub use node::node;
 pub use pod::pod;
 pub use policy::network_policy;
-pub(crate) use policy::{close, closed};
+pub(crate) use policy::{close, closed, note};
+pub use service::service;
+pub use slice::endpoint_slice;
+pub use trail::audit_trail;
 
 /// An object of the model, and what was wrong with that from which it was made.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -59,6 +59,8 @@ pub enum Effect {
     LeftOut,
     /// The rule allows nothing; the policy's other rules work and it goes on isolating.
     RuleClosed,
+    /// The policy isolates its pods in both directions; its rules work.
+    BothIsolated,
     /// The policy isolates in both directions and allows nothing.
     PolicyClosed,
     /// The policy isolates every pod of its namespace and allows nothing.
@@ -72,6 +74,7 @@ impl fmt::Display for Effect {
             Self::PartLeftOut => " (this part is left out until then)",
             Self::LeftOut => " (the object is left out until then)",
             Self::RuleClosed => " (the rule allows nothing until then)",
+            Self::BothIsolated => " (the policy isolates its pods in both directions until then)",
             Self::PolicyClosed => " (the policy isolates its pods and allows nothing until then)",
             Self::NamespaceClosed => " (the policy isolates every pod of its namespace and allows nothing until then)",
         })
@@ -121,9 +124,22 @@ pub enum Mistake {
         /// As meant.
         meant: String,
     },
+    /// A network that is not written as it should be, which the API server reads all the same.
+    #[error("is `{given}`, which not everybody reads alike; it is taken as `{meant}`, better write that")]
+    CidrForm {
+        /// As written.
+        given: String,
+        /// As meant.
+        meant: String,
+    },
     /// An exception that does not make the block smaller.
-    #[error("does not lie strictly within the block `{0}`; write networks that are part of it")]
-    ExceptOutside(String),
+    #[error("is `{given}`, which does not lie strictly within the block `{block}`; write a network that is part of it")]
+    ExceptOutside {
+        /// As written.
+        given: String,
+        /// The block's network as written.
+        block: String,
+    },
     /// An empty peer.
     #[error("names no peer; give one of `podSelector`, `namespaceSelector` and `ipBlock`")]
     EmptyPeer,
@@ -139,9 +155,17 @@ pub enum Mistake {
              at least one letter, at most 15); a number is written without quotes"
     )]
     PortName(String),
-    /// A range whose start is no number.
-    #[error("is given without a number as `port`; give the first port of the range there")]
-    EndPortWithoutPort,
+    /// A range without a start.
+    #[error("is {0}, but there is no `port`; give the first port of the range there")]
+    EndPortWithoutPort(i32),
+    /// A range whose start is a name.
+    #[error("is {end}, but `port` is the name `{name}`; give the number of the first port of the range there")]
+    EndPortWithNamedPort {
+        /// `port`.
+        name: String,
+        /// `endPort`.
+        end: i32,
+    },
     /// A range that ends before it starts.
     #[error("is {end}, below `port`, which is {start}; give the last port of the range")]
     EndPortBelowPort {
@@ -160,12 +184,74 @@ pub enum Mistake {
     #[error("is empty, but `{0}` needs at least one value")]
     OperatorWithoutValues(String),
     /// `Exists` or `DoesNotExist` with values.
-    #[error("is given, but `{0}` takes no values; take it away")]
-    OperatorWithValues(String),
+    #[error("is `{values}`, but `{operator}` takes no values; take them away")]
+    OperatorWithValues {
+        /// The operator.
+        operator: String,
+        /// The values.
+        values: String,
+    },
+    /// Not the key of a label.
+    #[error(
+        "is `{0}`, which cannot be the key of a label (at most 63 letters, digits, `-`, `_` and `.`, with a letter or digit \
+             first and last; before it, if anything, a DNS name and `/`)"
+    )]
+    LabelKey(String),
+    /// Not the value of a label.
+    #[error(
+        "is `{0}`, which cannot be the value of a label (at most 63 letters, digits, `-`, `_` and `.`, with a letter or digit \
+             first and last)"
+    )]
+    LabelValue(String),
     /// A policy type that does not exist.
-    #[error("is `{0}`; the types are Ingress and Egress, and both are isolated until then")]
+    #[error("is `{0}`; the types are Ingress and Egress")]
     PolicyType(String),
+    /// More policy types than there are.
+    #[error("has {0} entries; the types are Ingress and Egress, so give at most two")]
+    PolicyTypes(usize),
     /// A phase that pods do not have.
     #[error("is `{0}`, which is no phase; the pod is taken to live")]
     Phase(String),
+    /// A word that is none of those that can stand there.
+    #[error("is `{given}`; it can be {known}, and is taken as {taken} until then")]
+    Word {
+        /// As written.
+        given: String,
+        /// The words.
+        known: &'static str,
+        /// What is made of it.
+        taken: &'static str,
+    },
+    /// A field of the wrong type.
+    #[error("is `{given}`; write {expected}")]
+    FieldType {
+        /// As written.
+        given: String,
+        /// What it must be.
+        expected: &'static str,
+    },
+    /// A port of an `EndpointSlice` that stands for all ports.
+    #[error("is missing, which means all ports; nothing can be said of a Service then, so give its number")]
+    AllPorts,
+    /// An address in an `EndpointSlice` of the other family.
+    #[error("is `{given}`, which is no address of the slice's `addressType` {family}; put it in a slice of its own")]
+    OtherFamily {
+        /// As written.
+        given: String,
+        /// The slice's `addressType`.
+        family: String,
+    },
+    /// Not a duration.
+    #[error("is `{0}`, which is no duration; write a whole number and its unit (s, m, h, d), such as 400d")]
+    Duration(String),
+    /// An `AuditTrail` that does not count.
+    #[error("is `{0}`; only the one called `default` counts in its namespace, so give it that name or take it away")]
+    TrailName(String),
+}
+
+impl Mistake {
+    /// Whether what is written has one meaning all the same, so that it costs nothing.
+    pub(crate) fn has_one_meaning(&self) -> bool {
+        matches!(self, Self::CidrHostBits { .. } | Self::CidrForm { .. })
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use podwitness_policy::{Namespace, NetworkPolicy, Node, ObjectName, Pod};
+use podwitness_policy::{AuditTrail, EndpointSlice, Namespace, NetworkPolicy, Node, ObjectName, Pod, Service};
 use serde_json::Value;
 
 use crate::fault::{Fault, Place};
@@ -36,12 +36,12 @@ pub enum Object {
     NetworkPolicy(NetworkPolicy),
     /// `v1` `Node`.
     Node(Node),
-    /// `v1` `Service`, as it was written: the policy model has no part for it.
-    Service(Value),
-    /// `discovery.k8s.io/v1` `EndpointSlice`, as it was written: the policy model has no part for it.
-    EndpointSlice(Value),
-    /// `podwitness.io/v1alpha1` `AuditTrail`, as it was written: the policy model has no part for it.
-    AuditTrail(Value),
+    /// `v1` `Service`.
+    Service(Service),
+    /// `discovery.k8s.io/v1` `EndpointSlice`.
+    EndpointSlice(EndpointSlice),
+    /// `podwitness.io/v1alpha1` `AuditTrail`.
+    AuditTrail(AuditTrail),
 }
 
 /// What tells one object from another; shown as `Kind namespace/name`.
@@ -91,9 +91,9 @@ impl Object {
             Self::Pod(pod) => ObjectKey::namespaced("Pod", &pod.name),
             Self::NetworkPolicy(policy) => ObjectKey::namespaced("NetworkPolicy", &policy.name),
             Self::Node(node) => ObjectKey::cluster_wide("Node", &node.name),
-            Self::Service(value) => ObjectKey::of_value("Service", value),
-            Self::EndpointSlice(value) => ObjectKey::of_value("EndpointSlice", value),
-            Self::AuditTrail(value) => ObjectKey::of_value("AuditTrail", value),
+            Self::Service(service) => ObjectKey::namespaced("Service", &service.name),
+            Self::EndpointSlice(slice) => ObjectKey::namespaced("EndpointSlice", &slice.name),
+            Self::AuditTrail(trail) => ObjectKey::namespaced("AuditTrail", &trail.name),
         }
     }
 }

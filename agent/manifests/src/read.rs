@@ -24,7 +24,7 @@ pub fn read_documents(text: &str, origin: &str) -> Documents {
     for (number, parsed) in (1..).zip(split::values(text)) {
         let place = Place { origin: origin.to_owned(), document: number, item: None };
         match parsed {
-            Ok(value) => read_value(value, None, place, &mut documents),
+            Ok(value) => read_value(&value, None, place, &mut documents),
             Err(error) => {
                 let problem = Problem { path: String::new(), mistake: Mistake::Syntax(error), effect: Effect::LeftOut };
                 documents.faults.push(Fault { place, object: None, problem });
@@ -35,7 +35,7 @@ pub fn read_documents(text: &str, origin: &str) -> Documents {
 }
 
 /// Reads one object. `implied` is the `apiVersion` and `kind` of the items of a typed list, which the API leaves out of them.
-fn read_value(value: Value, implied: Option<(&str, &str)>, place: Place, documents: &mut Documents) {
+fn read_value(value: &Value, implied: Option<(&str, &str)>, place: Place, documents: &mut Documents) {
     let field = |name: &str| value[name].as_str().map(str::to_owned);
     let api_version = field("apiVersion").or_else(|| implied.map(|(api_version, _)| api_version.to_owned()));
     let kind = field("kind").or_else(|| implied.map(|(_, kind)| kind.to_owned()));
@@ -48,12 +48,12 @@ fn read_value(value: Value, implied: Option<(&str, &str)>, place: Place, documen
     if let (Some(kind_of_items), Some(Value::Array(items))) = (kind.strip_suffix("List"), value.get("items")) {
         let implied = (!kind_of_items.is_empty()).then_some((api_version.as_str(), kind_of_items));
         for (index, item) in items.iter().enumerate() {
-            read_value(item.clone(), implied, Place { item: Some(index), ..place.clone() }, documents);
+            read_value(item, implied, Place { item: Some(index), ..place.clone() }, documents);
         }
         return;
     }
 
-    let key = ObjectKey::of_value(&kind, &value);
+    let key = ObjectKey::of_value(&kind, value);
     let (object, problems) = object(&api_version, &kind, value);
     documents.faults.extend(problems.into_iter().map(|problem| Fault {
         place: place.clone(),
@@ -63,15 +63,15 @@ fn read_value(value: Value, implied: Option<(&str, &str)>, place: Place, documen
     documents.objects.extend(object.map(|object| Document { place, object }));
 }
 
-fn object(api_version: &str, kind: &str, value: Value) -> (Option<Object>, Vec<Problem>) {
+fn object(api_version: &str, kind: &str, value: &Value) -> (Option<Object>, Vec<Problem>) {
     match (api_version, kind) {
-        ("v1", "Namespace") => typed(&value, convert::namespace, Object::Namespace),
-        ("v1", "Pod") => typed(&value, convert::pod, Object::Pod),
-        ("v1", "Node") => typed(&value, convert::node, Object::Node),
-        ("networking.k8s.io/v1", "NetworkPolicy") => network_policy(&value),
-        ("v1", "Service") => (Some(Object::Service(value)), Vec::new()),
-        ("discovery.k8s.io/v1", "EndpointSlice") => (Some(Object::EndpointSlice(value)), Vec::new()),
-        ("podwitness.io/v1alpha1", "AuditTrail") => (Some(Object::AuditTrail(value)), Vec::new()),
+        ("v1", "Namespace") => typed(value, convert::namespace, Object::Namespace),
+        ("v1", "Pod") => typed(value, convert::pod, Object::Pod),
+        ("v1", "Node") => typed(value, convert::node, Object::Node),
+        ("networking.k8s.io/v1", "NetworkPolicy") => network_policy(value),
+        ("v1", "Service") => typed(value, convert::service, Object::Service),
+        ("discovery.k8s.io/v1", "EndpointSlice") => typed(value, convert::endpoint_slice, Object::EndpointSlice),
+        ("podwitness.io/v1alpha1", "AuditTrail") => typed(value, convert::audit_trail, Object::AuditTrail),
         _ => {
             let mistake = Mistake::UnknownKind { api_version: api_version.to_owned(), kind: kind.to_owned() };
             (None, vec![Problem { path: String::new(), mistake, effect: Effect::Ignored }])
@@ -100,16 +100,21 @@ fn network_policy(value: &Value) -> (Option<Object>, Vec<Problem>) {
     let given = match networking::NetworkPolicy::deserialize(value) {
         Ok(given) => given,
         Err(error) => {
-            let closed = convert::closed(value);
+            let mut closed = convert::closed(value);
             let effect = if closed.is_some() { Effect::NamespaceClosed } else { Effect::LeftOut };
-            let problem = Problem { path: String::new(), mistake: Mistake::Type(error.to_string()), effect };
-            return (closed.map(Object::NetworkPolicy), vec![problem]);
+            let problems = vec![Problem { path: String::new(), mistake: Mistake::Type(error.to_string()), effect }];
+            if let Some(policy) = &mut closed {
+                convert::note(&problems, policy);
+            }
+            return (closed.map(Object::NetworkPolicy), problems);
         }
     };
     match convert::network_policy(&given) {
         Ok(Converted { object: mut policy, mut problems }) => {
             let understood = serde_json::to_value(&given.spec).expect("the API's types have only text as keys");
-            problems.extend(close_around_unknown_fields(&value["spec"], &understood, &mut policy));
+            let unknown = close_around_unknown_fields(&value["spec"], &understood, &mut policy);
+            convert::note(&unknown, &mut policy);
+            problems.extend(unknown);
             (Some(Object::NetworkPolicy(policy)), problems)
         }
         Err(problem) => (None, vec![problem]),

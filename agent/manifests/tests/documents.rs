@@ -1,6 +1,6 @@
 //! Texts: documents, lists, and what becomes of the bad ones among the good.
 
-use podwitness_manifests::{Document, Documents, Effect, Mistake, Object, assemble, read_documents};
+use podwitness_manifests::{Document, Documents, Effect, Mistake, assemble, read_documents};
 use podwitness_policy::ObjectName;
 
 const ORIGIN: &str = "cluster/all.yaml";
@@ -95,19 +95,6 @@ fn kinds_that_policy_does_not_depend_on_are_ignored_with_a_note() {
 }
 
 #[test]
-fn services_slices_and_audit_trails_are_kept_as_written() {
-    let documents = read(
-        "{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: {clusterIP: 10.96.0.1}}\n---\n\
-         {apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: web-1, namespace: shop}}\n---\n\
-         {apiVersion: podwitness.io/v1alpha1, kind: AuditTrail, metadata: {name: default, namespace: shop}}\n",
-    );
-    assert_eq!(messages(&documents), Vec::<String>::new());
-    assert_eq!(keys(&documents), ["Service shop/web", "EndpointSlice shop/web-1", "AuditTrail shop/default"]);
-    let Object::Service(service) = &documents.objects[0].object else { panic!("it is a Service") };
-    assert_eq!(service["spec"]["clusterIP"], "10.96.0.1");
-}
-
-#[test]
 fn an_object_with_a_field_of_the_wrong_type_is_named_and_left_out() {
     let documents = read("{apiVersion: v1, kind: Pod, metadata: {name: web, namespace: shop, labels: {version: 1}}}");
     assert!(documents.objects.is_empty());
@@ -142,12 +129,17 @@ fn the_objects_of_a_folder_become_a_cluster() {
                 {apiVersion: v1, kind: Pod, metadata: {name: web, namespace: shop}}\n---\n\
                 {apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: deny, namespace: shop}, spec: {podSelector: {}}}\n---\n\
                 {apiVersion: v1, kind: Node, metadata: {name: node-a}}\n---\n\
-                {apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}}\n";
+                {apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}}\n---\n\
+                {apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: web-1, namespace: shop}, addressType: IPv4}\n---\n\
+                {apiVersion: podwitness.io/v1alpha1, kind: AuditTrail, metadata: {name: default, namespace: shop}}\n";
     let (cluster, faults) = assemble(read(text).objects);
     assert!(faults.is_empty());
     assert!(cluster.namespaces.contains_key("shop") && cluster.nodes.contains_key("node-a"));
     assert!(cluster.pods.contains_key(&ObjectName::new("shop", "web")));
     assert!(cluster.policies.contains_key(&ObjectName::new("shop", "deny")));
+    assert!(cluster.services.contains_key(&ObjectName::new("shop", "web")));
+    assert!(cluster.endpoint_slices.contains_key(&ObjectName::new("shop", "web-1")));
+    assert!(cluster.trails.contains_key("shop"));
 }
 
 #[test]

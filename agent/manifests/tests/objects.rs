@@ -63,6 +63,14 @@ fn a_running_pod_is_read_with_all_that_policy_and_records_need() {
 }
 
 #[test]
+fn a_pod_says_when_it_was_made_and_whether_it_is_being_deleted() {
+    let made = pod("{apiVersion: v1, kind: Pod, metadata: {name: web, creationTimestamp: '1970-01-02T00:00:01Z'}}");
+    assert_eq!((made.created, made.is_being_deleted), (Some(86_401), false));
+    let leaving = pod("{apiVersion: v1, kind: Pod, metadata: {name: web, deletionTimestamp: '2026-01-02T00:00:01Z'}}");
+    assert_eq!((leaving.created, leaving.is_being_deleted), (None, true));
+}
+
+#[test]
 fn a_pod_without_anything_is_one_without_addresses_that_lives() {
     let pod = pod("{apiVersion: v1, kind: Pod, metadata: {name: web}}");
     assert_eq!(pod.name.to_string(), "default/web");

@@ -117,15 +117,60 @@ fn a_rule_that_the_api_refuses_allows_nothing_and_the_other_rules_work() {
         ("{from: [{ipBlock: {cidr: 10.0.0.0/8, except: [ten]}}]}", "from[0].ipBlock.except[0]", |mistake| {
             matches!(mistake, Mistake::Cidr(_))
         }),
-        ("{from: [{ipBlock: {cidr: 10.0.0.0/8, except: [11.0.0.0/16]}}]}", "from[0].ipBlock.except", |mistake| {
-            matches!(mistake, Mistake::ExceptOutside(_))
+        ("{from: [{ipBlock: {cidr: ''}}]}", "from[0].ipBlock.cidr", |mistake| matches!(mistake, Mistake::Missing)),
+        ("{from: [{ipBlock: {cidr: 10.0.0.0/+8}}]}", "from[0].ipBlock.cidr", |mistake| {
+            matches!(mistake, Mistake::Cidr(_))
         }),
-        ("{from: [{ipBlock: {cidr: 10.0.0.0/8, except: [10.0.0.0/8]}}]}", "from[0].ipBlock.except", |mistake| {
-            matches!(mistake, Mistake::ExceptOutside(_))
+        ("{from: [{ipBlock: {cidr: 10..0.0/8}}]}", "from[0].ipBlock.cidr", |mistake| {
+            matches!(mistake, Mistake::Cidr(_))
         }),
-        ("{from: [{ipBlock: {cidr: 10.0.0.0/8, except: ['fd00::/64']}}]}", "from[0].ipBlock.except", |mistake| {
-            matches!(mistake, Mistake::ExceptOutside(_))
+        ("{from: [{ipBlock: {cidr: 10.0.0.0/8, except: [11.0.0.0/16]}}]}", "from[0].ipBlock.except[0]", |mistake| {
+            matches!(mistake, Mistake::ExceptOutside { .. })
         }),
+        (
+            "{from: [{ipBlock: {cidr: 10.0.0.0/8, except: [10.1.0.0/16, 10.0.0.0/8]}}]}",
+            "from[0].ipBlock.except[1]",
+            |mistake| matches!(mistake, Mistake::ExceptOutside { .. }),
+        ),
+        ("{from: [{ipBlock: {cidr: 10.0.0.0/8, except: [0.0.0.0/0]}}]}", "from[0].ipBlock.except[0]", |mistake| {
+            matches!(mistake, Mistake::ExceptOutside { .. })
+        }),
+        ("{from: [{ipBlock: {cidr: 10.0.0.0/8, except: ['fd00::/64']}}]}", "from[0].ipBlock.except[0]", |mistake| {
+            matches!(mistake, Mistake::ExceptOutside { .. })
+        }),
+        ("{from: [{podSelector: {matchLabels: {'a b': c}}}]}", "from[0].podSelector.matchLabels[a b]", |mistake| {
+            matches!(mistake, Mistake::LabelKey(_))
+        }),
+        ("{from: [{podSelector: {matchLabels: {a: -b}}}]}", "from[0].podSelector.matchLabels[a]", |mistake| {
+            matches!(mistake, Mistake::LabelValue(_))
+        }),
+        (
+            "{from: [{namespaceSelector: {matchExpressions: [{key: UPPER.example/a, operator: Exists}]}}]}",
+            "from[0].namespaceSelector.matchExpressions[0].key",
+            |mistake| matches!(mistake, Mistake::LabelKey(_)),
+        ),
+        (
+            "{from: [{podSelector: {matchExpressions: [{key: a, operator: NotIn, values: [b, 'c d']}]}}]}",
+            "from[0].podSelector.matchExpressions[0].values[1]",
+            |mistake| matches!(mistake, Mistake::LabelValue(_)),
+        ),
+        (
+            "{from: [{podSelector: {matchExpressions: [{operator: Exists}]}}]}",
+            "from[0].podSelector.matchExpressions[0].key",
+            |mistake| matches!(mistake, Mistake::LabelKey(_)),
+        ),
+        ("{from: [{namespaceSelector: {}, ipBlock: {cidr: 10.0.0.0/8}}]}", "from[0]", |mistake| {
+            matches!(mistake, Mistake::BlockWithSelectors)
+        }),
+        ("{ports: [{port: -1}]}", "ports[0].port", |mistake| matches!(mistake, Mistake::PortNumber(-1))),
+        ("{ports: [{port: 80, endPort: 65536}]}", "ports[0].endPort", |mistake| {
+            matches!(mistake, Mistake::PortNumber(65536))
+        }),
+        ("{ports: [{port: ''}]}", "ports[0].port", |mistake| matches!(mistake, Mistake::PortName(_))),
+        ("{ports: [{port: a--b}]}", "ports[0].port", |mistake| matches!(mistake, Mistake::PortName(_))),
+        ("{ports: [{port: Http}]}", "ports[0].port", |mistake| matches!(mistake, Mistake::PortName(_))),
+        ("{ports: [{protocol: '', port: 80}]}", "ports[0].protocol", |mistake| matches!(mistake, Mistake::Protocol(_))),
+        ("{ports: [{protocol: tcp}]}", "ports[0].protocol", |mistake| matches!(mistake, Mistake::Protocol(_))),
         (
             "{from: [{podSelector: {matchExpressions: [{key: a, operator: Is, values: [b]}]}}]}",
             "from[0].podSelector.matchExpressions[0].operator",
@@ -139,7 +184,7 @@ fn a_rule_that_the_api_refuses_allows_nothing_and_the_other_rules_work() {
         (
             "{from: [{podSelector: {matchExpressions: [{key: a, operator: Exists, values: [b]}]}}]}",
             "from[0].podSelector.matchExpressions[0].values",
-            |mistake| matches!(mistake, Mistake::OperatorWithValues(_)),
+            |mistake| matches!(mistake, Mistake::OperatorWithValues { .. }),
         ),
         ("{ports: [{port: 0}]}", "ports[0].port", |mistake| matches!(mistake, Mistake::PortNumber(0))),
         ("{ports: [{port: 65536}]}", "ports[0].port", |mistake| matches!(mistake, Mistake::PortNumber(65536))),
@@ -147,9 +192,9 @@ fn a_rule_that_the_api_refuses_allows_nothing_and_the_other_rules_work() {
         ("{ports: [{port: a-name-that-is-too-long}]}", "ports[0].port", |mistake| {
             matches!(mistake, Mistake::PortName(_))
         }),
-        ("{ports: [{endPort: 90}]}", "ports[0].endPort", |mistake| matches!(mistake, Mistake::EndPortWithoutPort)),
+        ("{ports: [{endPort: 90}]}", "ports[0].endPort", |mistake| matches!(mistake, Mistake::EndPortWithoutPort(90))),
         ("{ports: [{port: http, endPort: 90}]}", "ports[0].endPort", |mistake| {
-            matches!(mistake, Mistake::EndPortWithoutPort)
+            matches!(mistake, Mistake::EndPortWithNamedPort { end: 90, .. })
         }),
         ("{ports: [{port: 90, endPort: 80}]}", "ports[0].endPort", |mistake| {
             matches!(mistake, Mistake::EndPortBelowPort { start: 90, end: 80 })
@@ -168,6 +213,88 @@ fn a_rule_that_the_api_refuses_allows_nothing_and_the_other_rules_work() {
         let [(at, mistake, Effect::RuleClosed)] = faults.as_slice() else { panic!("{rule}: {faults:?}") };
         assert_eq!(*at, format!("spec.ingress[1].{path}"), "{rule}");
         assert!(is_expected(mistake), "{rule}: {mistake:?}");
+        assert_eq!(policy.faults.len(), 1, "{rule}");
+    }
+}
+
+#[test]
+fn every_mistake_of_a_rule_is_named_with_its_path_and_value_and_what_to_do() {
+    let text = "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: p, namespace: shop}\nspec:\n  podSelector: {}\n  \
+                ingress:\n  - from: [{ipBlock: {cidr: 10.1.0.0/8, except: [11.0.0.0/16]}}, {}]\n    \
+                ports: [{port: 0, endPort: 70000, protocol: ICMP}, {port: http, endPort: 9}]\n";
+    let documents = read_documents(text, "x.yaml");
+    let messages: Vec<String> = documents.faults.iter().map(ToString::to_string).collect();
+    let closed = "(the rule allows nothing until then)";
+    let at = "x.yaml, document 1: NetworkPolicy shop/p: `spec.ingress[0]";
+    let expected = [
+        format!(
+            "{at}.from[0].ipBlock.cidr` is `10.1.0.0/8`, which has bits beyond its prefix length; it is taken as `10.0.0.0/8`, better write that"
+        ),
+        format!(
+            "{at}.from[0].ipBlock.except[0]` is `11.0.0.0/16`, which does not lie strictly within the block `10.1.0.0/8`; write a network that is part of it {closed}"
+        ),
+        format!("{at}.from[1]` names no peer; give one of `podSelector`, `namespaceSelector` and `ipBlock` {closed}"),
+        format!("{at}.ports[0].protocol` is `ICMP`; the protocols are TCP, UDP and SCTP {closed}"),
+        format!("{at}.ports[0].port` is 0, which is no port; give a number from 1 to 65535 {closed}"),
+        format!("{at}.ports[0].endPort` is 70000, which is no port; give a number from 1 to 65535 {closed}"),
+        format!(
+            "{at}.ports[1].endPort` is 9, but `port` is the name `http`; give the number of the first port of the range there {closed}"
+        ),
+    ];
+    assert_eq!(messages, expected);
+    let Object::NetworkPolicy(policy) = &documents.objects[0].object else { panic!("it is a policy") };
+    assert_eq!(policy.ingress, Some(vec![Rule::Unusable]));
+    let faults: Vec<String> =
+        expected[1..].iter().map(|message| message[message.find('`').unwrap()..].to_owned()).collect();
+    assert_eq!(policy.faults, faults);
+}
+
+#[test]
+fn a_policy_that_is_understood_wholly_has_no_faults() {
+    let policy = read("{podSelector: {}, ingress: [{from: [{ipBlock: {cidr: 10.1.0.0/8}}]}]}").0;
+    assert_eq!(policy.faults, Vec::<String>::new());
+}
+
+#[test]
+fn a_named_port_that_nobody_has_is_accepted() {
+    let policy = read_well("{podSelector: {}, ingress: [{ports: [{port: nobody-has-it}]}]}");
+    let Some([Rule::Usable { ports: Ports::Listed(ports), .. }]) = policy.ingress.as_deref() else {
+        panic!("{policy:?}")
+    };
+    assert_eq!(ports.as_slice(), [PortMatch::Named(Protocol::Tcp, "nobody-has-it".to_owned())]);
+}
+
+#[test]
+fn the_syntax_of_labels_is_that_of_the_api() {
+    let long = "a".repeat(63);
+    let good = ["a", "A_b.c-9", "example.com/a", "a-b.example/A", &format!("x/{long}"), &long];
+    let bad = [
+        "''",
+        "/a",
+        "a/",
+        "a/b/c",
+        "-a",
+        "a.",
+        "a_b/c",
+        "A.example/a",
+        "a..b/c",
+        &format!("{long}a"),
+        &format!("{}/a", "b".repeat(254)),
+    ];
+    let read =
+        |key: &str| read(&format!("{{podSelector: {{matchExpressions: [{{key: {key}, operator: Exists}}]}}}}")).1;
+    for key in good {
+        assert_eq!(read(key), [], "{key}");
+    }
+    for key in bad {
+        assert!(matches!(read(key).as_slice(), [(_, Mistake::LabelKey(_), Effect::NamespaceClosed)]), "{key}");
+    }
+    let read = |value: &str| self::read(&format!("{{podSelector: {{matchLabels: {{a: {value}}}}}}}")).1;
+    for value in ["''", "a", "'1'", "A_b.c-9", &long] {
+        assert_eq!(read(value), [], "{value}");
+    }
+    for value in ["a/b", "'a '", "-a", "a-", &format!("{long}a")] {
+        assert!(matches!(read(value).as_slice(), [(_, Mistake::LabelValue(_), Effect::NamespaceClosed)]), "{value}");
     }
 }
 
@@ -199,6 +326,26 @@ fn a_network_with_host_bits_is_taken_as_the_api_takes_it() {
     assert_eq!(faults.len(), 2);
 }
 
+#[test]
+fn a_network_in_a_form_that_only_the_api_server_reads_is_taken_as_there() {
+    for (given, meant) in
+        [("010.0.0.0/08", "10.0.0.0/8"), ("::ffff:10.0.0.0/104", "10.0.0.0/8"), ("10.1.0.00/8", "10.0.0.0/8")]
+    {
+        let (policy, faults) =
+            read(&format!("{{podSelector: {{}}, ingress: [{{from: [{{ipBlock: {{cidr: '{given}'}}}}]}}]}}"));
+        let Some([Rule::Usable { peers: Peers::Listed(peers), .. }]) = policy.ingress.as_deref() else {
+            panic!("{policy:?}")
+        };
+        let [Peer::Block(block)] = peers.as_slice() else { panic!("{peers:?}") };
+        assert_eq!(block.cidr().to_string(), meant, "{given}");
+        let [(path, mistake, Effect::Used)] = faults.as_slice() else { panic!("{given}: {faults:?}") };
+        assert_eq!(path, "spec.ingress[0].from[0].ipBlock.cidr");
+        assert!(
+            mistake.to_string().contains(&format!("`{given}`")) && mistake.to_string().contains(&format!("`{meant}`"))
+        );
+    }
+}
+
 /// The policy as it must be when nothing of it is certain but its namespace.
 fn assert_closes_the_namespace(policy: &NetworkPolicy, why: &str) {
     assert_eq!(policy.pod_selector, LabelSelector::everything(), "{why}");
@@ -213,10 +360,14 @@ fn a_pod_selector_that_the_api_refuses_closes_the_namespace_and_opens_nobody() {
         "{matchExpressions: [{key: a, operator: Is}]}",
         "{matchExpressions: [{key: a, operator: In, values: []}]}",
         "{matchLabel: {a: b}}",
+        "{matchLabels: {'a b': c}}",
+        "{matchLabels: {a: 'b c'}}",
+        "{matchExpressions: [{key: a, operator: Exists, values: [b]}]}",
     ] {
         let (policy, faults) = read(&format!("{{podSelector: {selector}, ingress: [{{}}]}}"));
         assert_closes_the_namespace(&policy, selector);
         assert!(matches!(faults.as_slice(), [(_, _, Effect::NamespaceClosed)]), "{selector}: {faults:?}");
+        assert_eq!(policy.faults.len(), 1, "{selector}");
     }
 }
 
@@ -232,6 +383,7 @@ fn a_policy_with_a_field_of_the_wrong_type_closes_the_namespace_and_opens_nobody
         assert_closes_the_namespace(&policy, spec);
         assert_eq!((policy.uid.as_str(), policy.generation, policy.resource_version.as_str()), ("u", 3, "9"));
         assert!(matches!(faults.as_slice(), [(_, Mistake::Type(_), Effect::NamespaceClosed)]), "{spec}: {faults:?}");
+        assert_eq!(policy.faults.len(), 1, "{spec}");
     }
 }
 
@@ -239,7 +391,7 @@ fn a_policy_with_a_field_of_the_wrong_type_closes_the_namespace_and_opens_nobody
 fn a_misspelt_field_of_the_spec_closes_the_policy() {
     let (policy, faults) = read("{podSelector: {matchLabels: {app: web}}, policyType: [Egress], ingress: [{}]}");
     assert_eq!(policy.pod_selector, LabelSelector::labels([("app", "web")]));
-    assert_eq!((policy.ingress, policy.egress), (Some(Vec::new()), Some(Vec::new())));
+    assert_eq!((policy.ingress, policy.egress, policy.faults.len()), (Some(Vec::new()), Some(Vec::new()), 1));
     assert_eq!(faults, [("spec.policyType".to_owned(), Mistake::UnknownField, Effect::PolicyClosed)]);
 }
 
@@ -248,7 +400,19 @@ fn an_unknown_policy_type_isolates_in_both_directions() {
     let (policy, faults) = read("{podSelector: {}, policyTypes: [ingress]}");
     assert!(policy.ingress.is_some() && policy.egress.is_some());
     let mistake = Mistake::PolicyType("ingress".to_owned());
-    assert_eq!(faults, [("spec.policyTypes[0]".to_owned(), mistake, Effect::Used)]);
+    assert_eq!(faults, [("spec.policyTypes[0]".to_owned(), mistake, Effect::BothIsolated)]);
+    assert_eq!(
+        policy.faults,
+        ["`spec.policyTypes[0]` is `ingress`; the types are Ingress and Egress (the policy isolates its pods in both \
+          directions until then)"]
+    );
+}
+
+#[test]
+fn more_policy_types_than_there_are_isolate_in_both_directions() {
+    let (policy, faults) = read("{podSelector: {}, policyTypes: [Ingress, Ingress, Ingress]}");
+    assert!(policy.ingress.is_some() && policy.egress.is_some());
+    assert_eq!(faults, [("spec.policyTypes".to_owned(), Mistake::PolicyTypes(3), Effect::BothIsolated)]);
 }
 
 #[test]
@@ -275,6 +439,7 @@ fn random_policies_are_read_from_their_manifests_as_they_were() {
                 uid: policy.uid.clone(),
                 generation: policy.generation,
                 resource_version: policy.resource_version.clone(),
+                faults: policy.faults.clone(),
                 ..found.clone()
             };
             assert_eq!(named, policy, "seed {seed}");

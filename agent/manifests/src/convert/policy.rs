@@ -5,19 +5,13 @@
 //! others), and a policy type that cannot be told is both.
 
 use k8s_openapi::api::networking::v1 as networking;
-use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use podwitness_policy::{
-    IpBlock, LabelSelector, NetworkPolicy, ObjectName, Peer, Peers, PortMatch, PortRange, Ports, Rule,
-};
+use podwitness_policy::{LabelSelector, NetworkPolicy, ObjectName, Rule};
 use serde_json::{Map, Value};
 
-use super::pod::{port_number, protocol};
+use super::rule::rule;
 use super::selector::selector;
 use super::{Converted, object_name, uid};
 use crate::fault::{Effect, Mistake, Problem};
-
-/// The mistakes of one rule, each with its path.
-type Mistakes = Vec<(String, Mistake)>;
 
 /// Converts a `NetworkPolicy`.
 ///
@@ -32,12 +26,12 @@ pub fn network_policy(object: &networking::NetworkPolicy) -> Result<Converted<Ne
         spec.pod_selector.as_ref().map_or(Ok(LabelSelector::everything()), |given| selector("spec.podSelector", given));
     let ingress = (0..).zip(spec.ingress.iter().flatten()).map(|(index, given): (usize, _)| {
         let path = format!("spec.ingress[{index}]");
-        rule(peers(&format!("{path}.from"), given.from.as_deref()), ports(&path, given.ports.as_deref()), &mut problems)
+        rule(&path, "from", given.from.as_deref(), given.ports.as_deref(), &mut problems)
     });
     let ingress: Vec<Rule> = ingress.collect();
     let egress = (0..).zip(spec.egress.iter().flatten()).map(|(index, given): (usize, _)| {
         let path = format!("spec.egress[{index}]");
-        rule(peers(&format!("{path}.to"), given.to.as_deref()), ports(&path, given.ports.as_deref()), &mut problems)
+        rule(&path, "to", given.to.as_deref(), given.ports.as_deref(), &mut problems)
     });
     let egress: Vec<Rule> = egress.collect();
     let types = isolated(spec, &mut problems);
@@ -56,11 +50,18 @@ pub fn network_policy(object: &networking::NetworkPolicy) -> Result<Converted<Ne
     match pod_selector {
         Ok(selector) => policy.pod_selector = selector,
         Err(mistakes) => {
-            problems.extend(with_effect(mistakes, Effect::NamespaceClosed));
+            let effect = Effect::NamespaceClosed;
+            problems.extend(mistakes.into_iter().map(|(path, mistake)| Problem { path, mistake, effect }));
             close(&mut policy);
         }
     }
+    note(&problems, &mut policy);
     Ok(Converted { object: policy, problems })
+}
+
+/// Adds to a policy's faults those of the problems that closed something.
+pub(crate) fn note(problems: &[Problem], policy: &mut NetworkPolicy) {
+    policy.faults.extend(problems.iter().filter(|problem| problem.effect != Effect::Used).map(Problem::to_string));
 }
 
 /// Leaves of a policy what is certain where its pods cannot be told: it isolates all of its namespace, in both
@@ -109,6 +110,9 @@ fn text(object: &Value) -> String {
     applied.to_string()
 }
 
+/// How many entries `policyTypes` can have.
+const MOST_TYPES: usize = 2;
+
 struct Isolated {
     ingress: bool,
     egress: bool,
@@ -121,140 +125,21 @@ fn isolated(spec: &networking::NetworkPolicySpec, problems: &mut Vec<Problem>) -
         return Isolated { ingress: true, egress: spec.egress.as_ref().is_some_and(|rules| !rules.is_empty()) };
     }
     let mut isolated = Isolated { ingress: false, egress: false };
+    let mut unknown = |path, mistake| {
+        problems.push(Problem { path, mistake, effect: Effect::BothIsolated });
+        Isolated { ingress: true, egress: true }
+    };
+    if given.len() > MOST_TYPES {
+        return unknown("spec.policyTypes".to_owned(), Mistake::PolicyTypes(given.len()));
+    }
     for (index, given) in given.iter().enumerate() {
         match given.as_str() {
             "Ingress" => isolated.ingress = true,
             "Egress" => isolated.egress = true,
             other => {
-                isolated = Isolated { ingress: true, egress: true };
-                let path = format!("spec.policyTypes[{index}]");
-                problems.push(Problem { path, mistake: Mistake::PolicyType(other.to_owned()), effect: Effect::Used });
+                isolated = unknown(format!("spec.policyTypes[{index}]"), Mistake::PolicyType(other.to_owned()));
             }
         }
     }
     isolated
-}
-
-fn rule(peers: (Peers, Mistakes), ports: (Ports, Mistakes), problems: &mut Vec<Problem>) -> Rule {
-    let (peers, mut mistakes) = peers;
-    let (ports, of_ports) = ports;
-    mistakes.extend(of_ports);
-    // A network with host bits has one meaning, so it costs nothing.
-    let (harmless, fatal): (Mistakes, Mistakes) =
-        mistakes.into_iter().partition(|(_, mistake)| matches!(mistake, Mistake::CidrHostBits { .. }));
-    let unusable = !fatal.is_empty();
-    problems.extend(with_effect(harmless, Effect::Used));
-    problems.extend(with_effect(fatal, Effect::RuleClosed));
-    if unusable { Rule::Unusable } else { Rule::Usable { peers, ports } }
-}
-
-fn with_effect(mistakes: Mistakes, effect: Effect) -> impl Iterator<Item = Problem> {
-    mistakes.into_iter().map(move |(path, mistake)| Problem { path, mistake, effect })
-}
-
-fn peers(path: &str, given: Option<&[networking::NetworkPolicyPeer]>) -> (Peers, Mistakes) {
-    let given = given.unwrap_or_default();
-    if given.is_empty() {
-        return (Peers::Everybody, Vec::new());
-    }
-    let mut mistakes = Vec::new();
-    let listed =
-        given.iter().enumerate().filter_map(|(index, given)| peer(&format!("{path}[{index}]"), given, &mut mistakes));
-    (Peers::Listed(listed.collect()), mistakes)
-}
-
-fn peer(path: &str, given: &networking::NetworkPolicyPeer, mistakes: &mut Mistakes) -> Option<Peer> {
-    if let Some(given_block) = &given.ip_block {
-        if given.pod_selector.is_some() || given.namespace_selector.is_some() {
-            mistakes.push((path.to_owned(), Mistake::BlockWithSelectors));
-            return None;
-        }
-        return block(&format!("{path}.ipBlock"), given_block, mistakes).map(Peer::Block);
-    }
-    if given.pod_selector.is_none() && given.namespace_selector.is_none() {
-        mistakes.push((path.to_owned(), Mistake::EmptyPeer));
-        return None;
-    }
-    let pods = given.pod_selector.as_ref().map(|given| selector(&format!("{path}.podSelector"), given));
-    let namespaces =
-        given.namespace_selector.as_ref().map(|given| selector(&format!("{path}.namespaceSelector"), given));
-    match (pods.transpose(), namespaces.transpose()) {
-        (Ok(pods), Ok(namespaces)) => Some(Peer::Pods { namespaces, pods: pods.unwrap_or_default() }),
-        (pods, namespaces) => {
-            mistakes.extend(pods.err().into_iter().chain(namespaces.err()).flatten());
-            None
-        }
-    }
-}
-
-fn block(path: &str, given: &networking::IPBlock, mistakes: &mut Mistakes) -> Option<IpBlock> {
-    let cidr = network(format!("{path}.cidr"), &given.cidr, mistakes);
-    let given_except = given.except.as_deref().unwrap_or_default();
-    let except: Vec<_> = given_except
-        .iter()
-        .enumerate()
-        .filter_map(|(index, given)| network(format!("{path}.except[{index}]"), given, mistakes))
-        .collect();
-    let cidr = cidr.filter(|_| except.len() == given_except.len())?;
-    let block = IpBlock::new(cidr, except);
-    if block.is_none() {
-        mistakes.push((format!("{path}.except"), Mistake::ExceptOutside(cidr.to_string())));
-    }
-    block
-}
-
-fn network(path: String, given: &str, mistakes: &mut Mistakes) -> Option<ipnet::IpNet> {
-    let Ok(net) = given.parse::<ipnet::IpNet>() else {
-        mistakes.push((path, Mistake::Cidr(given.to_owned())));
-        return None;
-    };
-    let meant = net.trunc();
-    if meant != net {
-        mistakes.push((path, Mistake::CidrHostBits { given: given.to_owned(), meant: meant.to_string() }));
-    }
-    Some(meant)
-}
-
-fn ports(rule_path: &str, given: Option<&[networking::NetworkPolicyPort]>) -> (Ports, Mistakes) {
-    let given = given.unwrap_or_default();
-    if given.is_empty() {
-        return (Ports::Every, Vec::new());
-    }
-    let mut mistakes = Vec::new();
-    let listed = given.iter().enumerate().filter_map(|(index, given)| {
-        port(&format!("{rule_path}.ports[{index}]"), given).map_err(|mistake| mistakes.push(mistake)).ok()
-    });
-    (Ports::Listed(listed.collect()), mistakes)
-}
-
-fn port(path: &str, given: &networking::NetworkPolicyPort) -> Result<PortMatch, (String, Mistake)> {
-    let at = |field: &str| format!("{path}.{field}");
-    let protocol = protocol(given.protocol.as_deref()).map_err(|mistake| (at("protocol"), mistake))?;
-    match (&given.port, given.end_port) {
-        (None, None) => Ok(PortMatch::Protocol(protocol)),
-        (Some(IntOrString::String(name)), None) if is_port_name(name) => Ok(PortMatch::Named(protocol, name.clone())),
-        (Some(IntOrString::String(name)), None) => Err((at("port"), Mistake::PortName(name.clone()))),
-        (None | Some(IntOrString::String(_)), Some(_)) => Err((at("endPort"), Mistake::EndPortWithoutPort)),
-        (Some(IntOrString::Int(port)), None) => {
-            let port = port_number(*port).map_err(|mistake| (at("port"), mistake))?;
-            Ok(PortMatch::Range(protocol, PortRange::single(port)))
-        }
-        (Some(IntOrString::Int(port)), Some(end)) => {
-            let first = port_number(*port).map_err(|mistake| (at("port"), mistake))?;
-            let last = port_number(end).map_err(|mistake| (at("endPort"), mistake))?;
-            let range = PortRange::new(first, last)
-                .ok_or_else(|| (at("endPort"), Mistake::EndPortBelowPort { start: first.get(), end: last.get() }))?;
-            Ok(PortMatch::Range(protocol, range))
-        }
-    }
-}
-
-/// Whether it can be the name of a port (`IANA_SVC_NAME`, RFC 6335).
-fn is_port_name(name: &str) -> bool {
-    (1..=15).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-        && name.bytes().any(|byte| byte.is_ascii_lowercase())
-        && !name.starts_with('-')
-        && !name.ends_with('-')
-        && !name.contains("--")
 }
