@@ -4,11 +4,14 @@ use std::{collections::HashMap, net::IpAddr};
 
 use ipnet::{IpNet, Ipv4Net};
 use podwitness_datapath::{AddressPrefix, PolicyPrefix, Tables as KernelTables};
-use podwitness_policy::{Cluster, IdentityRef, ObjectName, Pod, RuleSet, Side, Tables};
+use podwitness_policy::{
+    Cluster, EndpointTable, IdentityRef, ObjectName, Pod, PortEntry, PortOutcome, Protocol, RuleSet, ServiceKind, Side,
+    Tables,
+};
 use podwitness_spool as spool;
 use podwitness_wire::{
-    Address, AddressEntry, EndpointEntry, OwnAddressKey, PolicyEntry, PolicyKeyData, address_flags, endpoint_flags,
-    ipv4_mapped,
+    Address, AddressEntry, EndpointEntry, Frontend, Frontends, OwnAddressKey, PolicyEntry, PolicyKeyData, ServiceEntry,
+    TransportAddress, address_flags, endpoint_flags, ipv4_mapped, policy_outcome, service_kind,
 };
 
 use crate::definitions::{Definitions, Present};
@@ -34,12 +37,17 @@ pub(crate) fn number(
     let mut kernel = KernelTables::default();
     let mut present = Present::default();
 
+    let endpoints = tables.endpoints.iter().flat_map(|(&interface, endpoint)| {
+        endpoint.addresses.iter().map(move |&address| (IpNet::from(address), interface))
+    });
+    let interfaces: HashMap<IpNet, u32> = endpoints.collect();
     for (net, address) in tables.addresses.iter().filter(|(net, _)| !is_ipv4_mapped_net(net)) {
-        let (identity, flags) = numbering.identity(&address.identity);
-        if matches!(address.identity, IdentityRef::Pod(_)) && identity != 0 {
-            present.by_address.insert(net.addr(), identity);
+        let known = numbering.known(&address.identity);
+        if known.owner != 0 {
+            present.by_address.insert(net.addr(), known.identity);
         }
-        kernel.addresses.push((prefix(net), AddressEntry { class: address.class, identity, flags }));
+        let interface = interfaces.get(net).copied().unwrap_or(0);
+        kernel.addresses.push((prefix(net), AddressEntry { class: address.class, interface, ..known }));
     }
     // Both families stand in one trie, in which `::/0` covers the IPv4-mapped addresses too: without an entry of their own
     // for all of them, IPv4 addresses would be of the class of an IPv6 block.
@@ -48,37 +56,33 @@ pub(crate) fn number(
         kernel.addresses.push((prefix(&everything), AddressEntry::default()));
     }
     for (&interface, endpoint) in &tables.endpoints {
-        let identity = endpoint.pod.as_ref().map_or(0, |pod| numbering.pod(pod));
-        let mut entry = EndpointEntry { identity, ..EndpointEntry::default() };
+        let entry = numbering.endpoint(endpoint, audits);
         if endpoint.pod.is_some() {
-            entry.flags |= endpoint_flags::KNOWN;
-            present.by_interface.insert(interface, identity);
-        }
-        if audits {
-            entry.flags |= endpoint_flags::AUDIT;
-        }
-        if let Side::Isolated { subject, isolating } = &endpoint.ingress {
-            entry.flags |= endpoint_flags::ISOLATED_INGRESS;
-            entry.ingress_subject = *subject;
-            entry.ingress_isolating = numbering.rule_set(isolating);
-        }
-        if let Side::Isolated { subject, isolating } = &endpoint.egress {
-            entry.flags |= endpoint_flags::ISOLATED_EGRESS;
-            entry.egress_subject = *subject;
-            entry.egress_isolating = numbering.rule_set(isolating);
+            present.by_interface.insert(interface, entry.identity);
         }
         kernel.endpoints.push((interface, entry));
         let own = endpoint.addresses.iter();
         kernel.own_addresses.extend(own.map(|&own| OwnAddressKey { interface, address: address(own) }));
     }
-    for entry in &tables.ports {
-        let (protocol, bits) = match entry.protocol {
-            None => (0, PolicyKeyData::ANY_PROTOCOL_BITS),
-            Some(protocol) => (protocol, PolicyKeyData::ANY_PORT_BITS + u32::from(entry.port_bits)),
+    kernel.policy = tables.ports.iter().map(|entry| numbering.policy(entry)).collect();
+    for (frontend, target) in &tables.services {
+        let kind = match target.kind {
+            ServiceKind::Empty => service_kind::EMPTY,
+            ServiceKind::Alike => service_kind::ALIKE,
+            ServiceKind::Own => service_kind::OWN,
+            ServiceKind::Node => service_kind::NODE,
         };
-        let data = PolicyKeyData::new(entry.subject, entry.class, protocol, entry.port);
-        let rule_set = numbering.rule_set(&entry.rule_set);
-        kernel.policy.push((PolicyPrefix { data, bits }, PolicyEntry { rule_set }));
+        let service = definitions.number_service(&target.service);
+        let entry = ServiceEntry { service, class: target.class, port: target.port, kind, zero: 0 };
+        kernel.services.push((transport_address(frontend.address, frontend.port, frontend.protocol), entry));
+    }
+    for (backend, behind) in &tables.backends {
+        let mut frontends = Frontends::default();
+        for (place, frontend) in frontends.list.iter_mut().zip(behind) {
+            *place = Frontend { address: address(frontend.address), port: frontend.port, zero: [0; 2] };
+            frontends.count += 1;
+        }
+        kernel.frontends.push((transport_address(backend.address, backend.port, backend.protocol), frontends));
     }
     Numbered { tables: kernel, present }
 }
@@ -93,14 +97,52 @@ struct Numbering<'a> {
 }
 
 impl<'a> Numbering<'a> {
-    fn identity(&mut self, identity: &'a IdentityRef) -> (u32, u32) {
-        match identity {
-            IdentityRef::Pod(name) => (self.pod(name), 0),
-            IdentityRef::Node(name) => (self.host(name), address_flags::NODE),
-            IdentityRef::LocalNode => (self.host(self.node), address_flags::NODE | address_flags::LOCAL_NODE),
-            IdentityRef::PodRange => (0, address_flags::POD_RANGE),
-            IdentityRef::External => (0, 0),
+    /// What is known of an address, without its class and interface.
+    fn known(&mut self, identity: &'a IdentityRef) -> AddressEntry {
+        let (identity, flags, owner) = match identity {
+            IdentityRef::Pod(name) => (self.pod(name), 0, self.owner(name)),
+            IdentityRef::Node(name) => (self.host(name), address_flags::NODE, 0),
+            IdentityRef::LocalNode => (self.host(self.node), address_flags::NODE | address_flags::LOCAL_NODE, 0),
+            IdentityRef::PodRange => (0, address_flags::POD_RANGE, 0),
+            IdentityRef::External => (0, 0, 0),
+        };
+        AddressEntry { identity, flags, owner, ..AddressEntry::default() }
+    }
+
+    fn endpoint(&mut self, endpoint: &'a EndpointTable, node_audits: bool) -> EndpointEntry {
+        let identity = endpoint.pod.as_ref().map_or(0, |pod| self.pod(pod));
+        let mut entry = EndpointEntry { identity, ..EndpointEntry::default() };
+        if endpoint.pod.is_some() {
+            entry.flags |= endpoint_flags::KNOWN;
         }
+        if endpoint.audits.unwrap_or(node_audits) {
+            entry.flags |= endpoint_flags::AUDIT;
+        }
+        if let Side::Isolated { subject, isolating } = &endpoint.ingress {
+            entry.flags |= endpoint_flags::ISOLATED_INGRESS;
+            entry.ingress_subject = *subject;
+            entry.ingress_isolating = self.rule_set(isolating);
+        }
+        if let Side::Isolated { subject, isolating } = &endpoint.egress {
+            entry.flags |= endpoint_flags::ISOLATED_EGRESS;
+            entry.egress_subject = *subject;
+            entry.egress_isolating = self.rule_set(isolating);
+        }
+        entry
+    }
+
+    fn policy(&mut self, entry: &PortEntry) -> (PolicyPrefix, PolicyEntry) {
+        let (protocol, bits) = match entry.protocol {
+            None => (0, PolicyKeyData::ANY_PROTOCOL_BITS),
+            Some(protocol) => (protocol, PolicyKeyData::ANY_PORT_BITS + u32::from(entry.port_bits)),
+        };
+        let data = PolicyKeyData::new(entry.subject, entry.class, protocol, entry.port);
+        let outcome = match entry.outcome {
+            PortOutcome::Allowed => policy_outcome::ALLOWED,
+            PortOutcome::Deferred => policy_outcome::DEFERRED,
+            PortOutcome::MixedDenied => policy_outcome::MIXED_DENIED,
+        };
+        (PolicyPrefix { data, bits }, PolicyEntry { rule_set: self.rule_set(&entry.rule_set), outcome })
     }
 
     fn host(&self, node: &str) -> u32 {
@@ -114,6 +156,19 @@ impl<'a> Numbering<'a> {
         let number = self.cluster.pods.get(name).map_or(0, |pod| self.definitions.number_identity(incarnation(pod)));
         self.pods.insert(name, number);
         number
+    }
+
+    /// The number of a pod whatever its labels: that of a definition in which they do not stand.
+    fn owner(&self, name: &ObjectName) -> u32 {
+        self.cluster.pods.get(name).map_or(0, |pod| {
+            self.definitions.number_identity(spool::Identity {
+                namespace: pod.name.namespace.clone(),
+                pod: pod.name.name.clone(),
+                pod_uid: pod.uid.clone(),
+                node: pod.node.clone().unwrap_or_default(),
+                ..spool::Identity::default()
+            })
+        })
     }
 
     fn rule_set(&mut self, rules: &RuleSet) -> u32 {
@@ -163,6 +218,10 @@ fn prefix(net: &IpNet) -> AddressPrefix {
 /// them for malformed), and in the kernel's table they stand for IPv4.
 fn is_ipv4_mapped_net(net: &IpNet) -> bool {
     matches!(net, IpNet::V6(net) if net.prefix_len() >= MAPPED_BITS && net.network().to_ipv4_mapped().is_some())
+}
+
+fn transport_address(ip: IpAddr, port: u16, protocol: Protocol) -> TransportAddress {
+    TransportAddress { address: address(ip), port, protocol: protocol.number(), zero: 0 }
 }
 
 fn address(address: IpAddr) -> Address {

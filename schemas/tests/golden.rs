@@ -8,7 +8,7 @@ use std::path::Path;
 
 use podwitness_schemas::metadata::DESCRIPTION;
 use podwitness_schemas::verdicts;
-use podwitness_wire::{Direction, EventKind, Known, Reason, Verdict};
+use podwitness_wire::{Direction, EventKind, Known, NatResolution, Reason, Verdict};
 
 fn assert_golden(name: &str, actual: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
@@ -56,5 +56,6 @@ fn the_list_of_reasons_is_that_of_the_kernel() {
     section!(page, "direction", Direction);
     section!(page, "event", EventKind);
     section!(page, "src_identity, dst_identity", Known);
+    section!(page, "nat_resolution", NatResolution);
     assert_golden("REASONS.md", &page);
 }

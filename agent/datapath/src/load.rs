@@ -66,7 +66,7 @@ impl Datapath {
             loader.map_pin_path(name, pins.map(name));
         }
         let mut programs = loader.load(podwitness_ebpf_object::bytes())?;
-        for name in [names::PROGRAM_FROM_POD, names::PROGRAM_TO_POD, names::PROGRAM_SWEEP] {
+        for name in [names::PROGRAM_FROM_POD, names::PROGRAM_TO_POD, names::PROGRAM_SWEEP, names::PROGRAM_LEARN] {
             classifier(&mut programs, name)?.load().map_err(|source| Error::Program { program: name, source })?;
         }
 

@@ -3,7 +3,10 @@
 use std::thread;
 
 use aya::maps::{ArrayOfMaps, HashMap, LpmTrie, Map, MapData, lpm_trie::Key};
-use podwitness_wire::{Address, AddressEntry, EndpointEntry, OwnAddressKey, PolicyEntry, PolicyKeyData, names};
+use podwitness_wire::{
+    Address, AddressEntry, EndpointEntry, Frontends, OwnAddressKey, PolicyEntry, PolicyKeyData, ServiceEntry,
+    TransportAddress, names,
+};
 
 use crate::Error;
 
@@ -39,12 +42,18 @@ pub struct Tables {
     pub own_addresses: Vec<OwnAddressKey>,
     /// What allows what.
     pub policy: Vec<(PolicyPrefix, PolicyEntry)>,
+    /// What stands behind the Services' addresses.
+    pub services: Vec<(TransportAddress, ServiceEntry)>,
+    /// Through which of them the endpoints on this node may be reached.
+    pub frontends: Vec<(TransportAddress, Frontends)>,
 }
 
 type Addresses = LpmTrie<MapData, Address, AddressEntry>;
 type Endpoints = HashMap<MapData, u32, EndpointEntry>;
 type OwnAddresses = HashMap<MapData, OwnAddressKey, u32>;
 type Policy = LpmTrie<MapData, PolicyKeyData, PolicyEntry>;
+type Services = HashMap<MapData, TransportAddress, ServiceEntry>;
+type FrontendsOf = HashMap<MapData, TransportAddress, Frontends>;
 
 /// The two slots of each table. The lowest bit of a generation says which one is its.
 pub(crate) struct Slots {
@@ -52,6 +61,8 @@ pub(crate) struct Slots {
     endpoints: ArrayOfMaps<MapData, Endpoints>,
     own_addresses: ArrayOfMaps<MapData, OwnAddresses>,
     policy: ArrayOfMaps<MapData, Policy>,
+    services: ArrayOfMaps<MapData, Services>,
+    frontends: ArrayOfMaps<MapData, FrontendsOf>,
 }
 
 impl Slots {
@@ -61,6 +72,8 @@ impl Slots {
             endpoints: outer(take(names::ENDPOINTS)?, names::ENDPOINTS)?,
             own_addresses: outer(take(names::OWN_ADDRESSES)?, names::OWN_ADDRESSES)?,
             policy: outer(take(names::POLICY)?, names::POLICY)?,
+            services: outer(take(names::SERVICES)?, names::SERVICES)?,
+            frontends: outer(take(names::FRONTENDS)?, names::FRONTENDS)?,
         })
     }
 
@@ -68,43 +81,52 @@ impl Slots {
     /// large as its contents, so that none can be full.
     pub(crate) fn fill(&mut self, generation: u64, tables: &Tables) -> Result<(), Error> {
         let slot = u32::from(generation & 1 == 1);
-
-        let mut addresses = Addresses::create(size(tables.addresses.len()), NO_PREALLOCATION)
-            .map_err(Error::map("make", names::ADDRESSES))?;
-        for (prefix, entry) in &tables.addresses {
-            addresses
-                .insert(&Key::new(prefix.bits, prefix.address), entry, 0)
-                .map_err(Error::map("fill", names::ADDRESSES))?;
-        }
-        let mut endpoints =
-            Endpoints::create(size(tables.endpoints.len()), 0).map_err(Error::map("make", names::ENDPOINTS))?;
-        for (interface, entry) in &tables.endpoints {
-            endpoints.insert(interface, entry, 0).map_err(Error::map("fill", names::ENDPOINTS))?;
-        }
-        let mut own_addresses = OwnAddresses::create(size(tables.own_addresses.len()), 0)
-            .map_err(Error::map("make", names::OWN_ADDRESSES))?;
-        for key in &tables.own_addresses {
-            own_addresses.insert(key, 0, 0).map_err(Error::map("fill", names::OWN_ADDRESSES))?;
-        }
-        let mut policy =
-            Policy::create(size(tables.policy.len()), NO_PREALLOCATION).map_err(Error::map("make", names::POLICY))?;
-        for (prefix, entry) in &tables.policy {
-            policy.insert(&Key::new(prefix.bits, prefix.data), entry, 0).map_err(Error::map("fill", names::POLICY))?;
-        }
+        let addresses = tables.addresses.iter().map(|(prefix, entry)| (Key::new(prefix.bits, prefix.address), entry));
+        let addresses: Addresses = trie(names::ADDRESSES, tables.addresses.len(), addresses)?;
+        let policy = tables.policy.iter().map(|(prefix, entry)| (Key::new(prefix.bits, prefix.data), entry));
+        let policy: Policy = trie(names::POLICY, tables.policy.len(), policy)?;
+        let endpoints: Endpoints = hash(names::ENDPOINTS, &tables.endpoints)?;
+        let own_addresses: Vec<(OwnAddressKey, u32)> = tables.own_addresses.iter().map(|key| (*key, 0)).collect();
+        let own_addresses: OwnAddresses = hash(names::OWN_ADDRESSES, &own_addresses)?;
+        let services: Services = hash(names::SERVICES, &tables.services)?;
+        let frontends: FrontendsOf = hash(names::FRONTENDS, &tables.frontends)?;
 
         // Each update of a map of maps waits until the programs that are running have ended (see `Grace`), some
-        // milliseconds: waiting for all four at once takes no longer than for one.
-        let Self { addresses: addresses_of, endpoints: endpoints_of, own_addresses: own_of, policy: policy_of } = self;
+        // milliseconds: waiting for all of them at once takes no longer than for one.
         thread::scope(|scope| {
             let updates = [
-                scope.spawn(|| put(addresses_of, names::ADDRESSES, slot, &addresses)),
-                scope.spawn(|| put(endpoints_of, names::ENDPOINTS, slot, &endpoints)),
-                scope.spawn(|| put(own_of, names::OWN_ADDRESSES, slot, &own_addresses)),
-                scope.spawn(|| put(policy_of, names::POLICY, slot, &policy)),
+                scope.spawn(|| put(&mut self.addresses, names::ADDRESSES, slot, &addresses)),
+                scope.spawn(|| put(&mut self.endpoints, names::ENDPOINTS, slot, &endpoints)),
+                scope.spawn(|| put(&mut self.own_addresses, names::OWN_ADDRESSES, slot, &own_addresses)),
+                scope.spawn(|| put(&mut self.policy, names::POLICY, slot, &policy)),
+                scope.spawn(|| put(&mut self.services, names::SERVICES, slot, &services)),
+                scope.spawn(|| put(&mut self.frontends, names::FRONTENDS, slot, &frontends)),
             ];
             updates.into_iter().try_for_each(|update| update.join().expect("an update does not panic"))
         })
     }
+}
+
+/// A new trie of its contents.
+fn trie<'a, K: aya::Pod, V: aya::Pod>(
+    name: &'static str,
+    length: usize,
+    entries: impl Iterator<Item = (Key<K>, &'a V)>,
+) -> Result<LpmTrie<MapData, K, V>, Error> {
+    let mut map = LpmTrie::<MapData, K, V>::create(size(length), NO_PREALLOCATION).map_err(Error::map("make", name))?;
+    for (key, value) in entries {
+        map.insert(&key, value, 0).map_err(Error::map("fill", name))?;
+    }
+    Ok(map)
+}
+
+/// A new hash table of its contents.
+fn hash<K: aya::Pod, V: aya::Pod>(name: &'static str, entries: &[(K, V)]) -> Result<HashMap<MapData, K, V>, Error> {
+    let mut map = HashMap::<MapData, K, V>::create(size(entries.len()), 0).map_err(Error::map("make", name))?;
+    for (key, value) in entries {
+        map.insert(key, value, 0).map_err(Error::map("fill", name))?;
+    }
+    Ok(map)
 }
 
 fn put<V: aya::maps::InnerMap>(

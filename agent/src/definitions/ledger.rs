@@ -50,6 +50,7 @@ pub(crate) enum LedgerError {
 pub(super) enum Entry {
     Identity(IdentityLine),
     RuleSet(RuleSetLine),
+    Service { id: u32, namespace: String, name: String },
     Revision { number: i64, sha256: String },
     Generation { number: u64, revision: i64 },
 }

@@ -19,6 +19,7 @@ use std::{
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
+use podwitness_policy::ObjectName;
 use podwitness_spool::{Identity, Revision, RuleSet};
 
 pub(crate) use ledger::LedgerError;
@@ -44,6 +45,7 @@ struct Book {
     ledger: Ledger,
     identities: Numbered<Identity>,
     rule_sets: Numbered<RuleSet>,
+    services: Numbered<ObjectName>,
     revisions: HashMap<i64, Revision>,
     newest_revision: Revision,
     generations: HashMap<u64, i64>,
@@ -93,6 +95,7 @@ impl Definitions {
             ledger,
             identities: Numbered::default(),
             rule_sets: Numbered::default(),
+            services: Numbered::default(),
             revisions: HashMap::new(),
             newest_revision: Revision::default(),
             generations: HashMap::new(),
@@ -125,6 +128,22 @@ impl Definitions {
             book.unwritten.push(Entry::RuleSet(RuleSet { id, ..content }.into()));
         }
         id
+    }
+
+    /// The number of a Service.
+    pub(crate) fn number_service(&self, name: &ObjectName) -> u32 {
+        let mut book = self.write();
+        let (id, is_new) = book.services.number(name);
+        if is_new {
+            let ObjectName { namespace, name } = name.clone();
+            book.unwritten.push(Entry::Service { id, namespace, name });
+        }
+        id
+    }
+
+    /// The Service of a number.
+    pub(crate) fn service(&self, id: u32) -> Option<ObjectName> {
+        self.read().services.by_number.get(&id).cloned()
     }
 
     /// The revision whose content has this SHA-256: the newest one if it is the same, else the next.
@@ -205,6 +224,7 @@ impl Book {
                 let rule_set = RuleSet::from(rule_set);
                 self.rule_sets.learn(rule_set.id, RuleSet { id: 0, ..rule_set });
             }
+            Entry::Service { id, namespace, name } => self.services.learn(id, ObjectName { namespace, name }),
             Entry::Revision { number, sha256 } => self.learn_revision(Revision { number, sha256 }),
             Entry::Generation { number, revision } => {
                 self.generations.insert(number, revision);

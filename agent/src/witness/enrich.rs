@@ -3,9 +3,10 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use podwitness_datapath::{DenialRecord, LossRecord};
-use podwitness_spool::{Definitions as _, Record, Verdict};
+use podwitness_spool::{Definitions as _, Record, Service, Verdict};
 use podwitness_wire::{
-    Address, ConnectionKey, Direction, Event, EventKind, ICMP, ICMPV6, Known, Reason, SCTP, TCP, UDP, address_flags,
+    Address, ConnectionKey, Direction, Event, EventKind, ICMP, ICMPV6, Known, NatResolution, Reason, SCTP, TCP, UDP,
+    address_flags,
 };
 
 use crate::{clock::Clock, definitions::Definitions};
@@ -35,6 +36,10 @@ struct View {
     endpoint: u32,
     peer: u32,
     peer_flags: u32,
+    /// The number of the Service that was addressed, 0 for none.
+    service: u32,
+    /// [`NatResolution`].
+    resolution: u8,
 }
 
 impl Enricher<'_> {
@@ -48,6 +53,8 @@ impl Enricher<'_> {
             endpoint: event.endpoint,
             peer: event.peer,
             peer_flags: event.peer_flags,
+            service: event.service,
+            resolution: event.resolution,
         };
         let time_us = self.clock.utc_us(event.time_ns);
         let mut record = self.verdict(&view, event.icmp_type, event.icmp_code);
@@ -101,6 +108,8 @@ impl Enricher<'_> {
             endpoint: key.endpoint,
             peer: key.peer,
             peer_flags: key.peer_flags,
+            service: key.service,
+            resolution: key.resolution,
         };
         let mut record = self.verdict(&view, key.icmp_type, key.icmp_code);
         if matches!(Reason::from_number(key.reason), Some(Reason::Malformed | Reason::NotIp)) {
@@ -125,7 +134,8 @@ impl Enricher<'_> {
             record.tcp_flags = Some(denial.tcp_flags);
         }
         let (packets, bytes) = (Some(denial.packets.cast_signed()), Some(denial.bytes.cast_signed()));
-        match direction {
+        let way = if key.is_answer == 0 { direction } else { opposite(direction) };
+        match way {
             Direction::Egress => (record.packets_out, record.bytes_out) = (packets, bytes),
             Direction::Ingress => (record.packets_in, record.bytes_in) = (packets, bytes),
         }
@@ -172,8 +182,22 @@ impl Enricher<'_> {
             dst_identity: destination.identity,
             src_known: u32::from(source.known.number()),
             dst_known: u32::from(destination.known.number()),
+            service: self.service(view),
             ..Verdict::default()
         }
+    }
+
+    /// The Service that was addressed: as the peer, before its address was translated.
+    fn service(&self, view: &View) -> Option<Service> {
+        let name = self.definitions.service(view.service)?;
+        let resolution = NatResolution::from_number(view.resolution)?;
+        Some(Service {
+            namespace: name.namespace,
+            name: name.name,
+            ip: octets(&view.key.peer),
+            port: u32::from(view.key.peer_port),
+            nat_resolution: resolution.name().to_owned(),
+        })
     }
 
     /// Who the endpoint was; where its pod was not known at the decision, who it is now.
@@ -194,6 +218,10 @@ impl Enricher<'_> {
         if view.peer != 0 {
             return (view.peer, Known::Exact);
         }
+        if view.service != 0 && view.resolution != NatResolution::Exact.number() {
+            // Somebody stands behind the Service's address.
+            return (0, Known::Unknown);
+        }
         if view.peer_flags & address_flags::POD_RANGE == 0 {
             return (0, Known::External);
         }
@@ -208,6 +236,13 @@ impl Enricher<'_> {
             Some(identity) if !identity.namespace.is_empty() => identity.namespace,
             _ => UNKNOWN_NAMESPACE.to_owned(),
         }
+    }
+}
+
+const fn opposite(direction: Direction) -> Direction {
+    match direction {
+        Direction::Ingress => Direction::Egress,
+        Direction::Egress => Direction::Ingress,
     }
 }
 

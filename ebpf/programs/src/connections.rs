@@ -5,16 +5,20 @@
 //! [`podwitness_wire::bits`].
 
 use podwitness_packet::tcp;
-use podwitness_wire::{Connection, Counter, Direction, EventKind, Reason, TCP, Verdict, bits};
+use podwitness_wire::{Connection, ConnectionKey, Counter, Direction, EventKind, Reason, TCP, Verdict, bits};
 
 use crate::{
     atomic,
     count::count,
     decide::{self, Decision, decide},
-    denials, failure,
-    flow::{Flow, Outcome},
-    maps::{CONNECTIONS, scratch},
+    denials::deny,
+    failure,
+    flow::{DROP, Flow, Outcome, PASS, direction_of},
+    maps::CONNECTIONS,
     record::{self, NO_REPLACE},
+    reopen::{self, GONE, OPENED_BY_ANOTHER, pw_reopen, settle_owed},
+    room::{Case, OTHER, OWN, Which, case, room},
+    services::{self, resolution},
 };
 
 /// `-EEXIST` of `BPF_NOEXIST`.
@@ -24,82 +28,168 @@ const EXISTS: i32 = -17;
 /// time than one try.
 const TRIES: usize = 4;
 
+/// Ports from here on are those that a host gives to its own connections (`net.ipv4.ip_local_port_range`).
+const FIRST_EPHEMERAL_PORT: u16 = 32_768;
+
 /// Both sides have ended a TCP connection, or one has reset it.
 #[inline(always)]
 pub(crate) fn has_ended(seen: u64) -> bool {
     seen & bits::RESET != 0 || seen & (bits::FIN_IN | bits::FIN_OUT) == bits::FIN_IN | bits::FIN_OUT
 }
 
-/// Handles a packet of a connection that is remembered; `None` where there is none.
-#[inline(never)]
-pub(crate) fn known(flow: &Flow) -> Option<Outcome> {
-    let connection = CONNECTIONS.get_ptr_mut(flow.key)?;
-    // SAFETY: the value's memory lives as long as the map; the word is read whole.
-    let seen = unsafe { (&raw const (*connection).bits).read_volatile() };
-    if seen & bits::DELETING != 0 {
-        return None;
-    }
-    if opens_anew(flow, seen) {
-        match reopen(flow, connection) {
-            Reopened::Done(outcome) => return Some(outcome),
-            Reopened::Gone => return None,
-            Reopened::ByAnother => {}
-        }
-    } else if seen & bits::CLOSED != 0 {
-        return Some(after_close(flow, connection));
-    }
-    // SAFETY: as above.
-    if unsafe { (*connection).generation } != flow.snapshot.generation {
-        settle_owed(flow, connection);
-    }
-    // SAFETY: as above; whoever takes the older generation out is the one who decides anew.
-    let is_outdated = unsafe {
-        (*connection).generation != flow.snapshot.generation
-            && atomic::swap(&raw mut (*connection).generation, flow.snapshot.generation) != flow.snapshot.generation
-    };
-    if is_outdated {
-        decide_anew(flow, connection);
-    }
-    let outcome = remembered_outcome(connection);
-    match outcome {
-        Outcome::Pass => account(flow, connection, seen),
-        Outcome::Drop => count(Counter::DeniedAfterChange),
-    }
-    Some(outcome)
+/// Whether a packet is the segment that opens a TCP connection.
+#[inline(always)]
+pub(crate) fn is_opening_segment(flow: &Flow) -> bool {
+    flow.key.protocol == TCP && flow.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN
 }
 
-/// Whether a packet begins another connection of the same five values: a TCP SYN after the end of the one before, or,
-/// where no end can be seen, any packet after the time-out.
+/// Which way the connection goes that a packet, the first one seen of it, belongs to: its own way, save for a TCP segment
+/// that opens nothing. A SYN that acknowledges is an answer; of any other the ports tell, as far as they do, which
+/// side is the server: the connection began before there was a hook.
 #[inline(always)]
-fn opens_anew(flow: &Flow, seen: u64) -> bool {
-    if flow.key.protocol == TCP && has_ended(seen) {
-        flow.tcp_flags & (tcp::SYN | tcp::ACK) == tcp::SYN
-    } else {
-        // A TCP reset opens nothing.
-        seen & bits::CLOSED != 0 && !(flow.key.protocol == TCP && flow.tcp_flags & tcp::RST != 0)
+pub(crate) fn direction_of_first(flow: &Flow) -> Direction {
+    if flow.key.protocol != TCP || is_opening_segment(flow) {
+        return flow.direction;
     }
+    let (source_port, destination_port) = match flow.direction {
+        Direction::Egress => (flow.key.pod_port, flow.key.peer_port),
+        Direction::Ingress => (flow.key.peer_port, flow.key.pod_port),
+    };
+    let comes_from_server = source_port < FIRST_EPHEMERAL_PORT && destination_port >= FIRST_EPHEMERAL_PORT;
+    if flow.tcp_flags & tcp::SYN == 0 && !comes_from_server {
+        return flow.direction;
+    }
+    match flow.direction {
+        Direction::Egress => Direction::Ingress,
+        Direction::Ingress => Direction::Egress,
+    }
+}
+
+/// Handles a packet of a connection that is remembered; `None` where there is none.
+#[inline(always)]
+pub(crate) fn known() -> Option<Outcome> {
+    match pw_known() {
+        NONE => None,
+        outcome => Some(Outcome::of(outcome)),
+    }
+}
+
+/// There is no such connection.
+const NONE: i32 = 2;
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn pw_known() -> i32 {
+    let Some(case) = case(OWN) else { return DROP };
+    // SAFETY: the room is this CPU's own, and no borrow of it outlives its statement; `connection` is a value of the
+    // connection table, whose memory lives as long as the map.
+    unsafe {
+        let flow = &raw const (*case).flow;
+        let Some(connection) = CONNECTIONS.get_ptr_mut(&(*flow).key) else { return NONE };
+        let seen = (&raw const (*connection).bits).read_volatile();
+        if seen & bits::DELETING != 0 {
+            return NONE;
+        }
+        if seen & bits::DEFERRED != 0 {
+            return services::pw_deferred();
+        }
+        let mut begins_another = reopen::opens_anew(&*flow, seen);
+        if !begins_another && seen & bits::CLOSED != 0 {
+            return after_close(case, connection);
+        }
+        if !begins_another && is_outdated(&*flow, connection) {
+            begins_another = pw_decide_anew(OWN) == OTHER_PEER;
+        }
+        if begins_another {
+            match pw_reopen() {
+                GONE => return NONE,
+                OPENED_BY_ANOTHER => {}
+                outcome => return outcome,
+            }
+        }
+        if is_opened_from_the_other_side(&*flow, connection, seen) {
+            let direction = (*flow).direction;
+            decide(OWN, direction);
+            if (*case).decision.drops() {
+                deny(OWN, direction);
+                return DROP;
+            }
+        }
+        let outcome = remembered_outcome(connection);
+        match outcome {
+            Outcome::Pass => account(&*flow, connection, seen),
+            Outcome::Drop => count(Counter::DeniedAfterChange),
+        }
+        outcome.number()
+    }
+}
+
+/// Whether the connection of the other case is remembered, and passes by the generation in force.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn pw_is_passing() -> i32 {
+    let Some(case) = case(OTHER) else { return DROP };
+    // SAFETY: as for `pw_known`.
+    unsafe {
+        let flow = &raw const (*case).flow;
+        let Some(connection) = CONNECTIONS.get_ptr_mut(&(*flow).key) else { return DROP };
+        let seen = (&raw const (*connection).bits).read_volatile();
+        if seen & (bits::DELETING | bits::DEFERRED) != 0 {
+            return DROP;
+        }
+        if seen & bits::CLOSED == 0 && is_outdated(&*flow, connection) && pw_decide_anew(OTHER) == OTHER_PEER {
+            return DROP;
+        }
+        remembered_outcome(connection).number()
+    }
+}
+
+/// Whether this packet is the one on which a connection is decided anew: the first after another generation came in
+/// force.
+#[inline(always)]
+fn is_outdated(flow: &Flow, connection: *mut Connection) -> bool {
+    // SAFETY: `connection` is a value of the connection table; each word is read whole.
+    if unsafe { (*connection).generation } == flow.snapshot.generation {
+        return false;
+    }
+    settle_owed(flow, connection);
+    // SAFETY: as above; whoever takes the older generation out is the one who decides anew.
+    unsafe { atomic::swap(&raw mut (*connection).generation, flow.snapshot.generation) != flow.snapshot.generation }
+}
+
+/// Whether the side to which a connection was opened now opens one of the same five values: an answer that policy allows
+/// must not become a way in. Two sides that open at once make one connection (RFC 9293 section 3.5).
+#[inline(always)]
+fn is_opened_from_the_other_side(flow: &Flow, connection: *const Connection, seen: u64) -> bool {
+    // SAFETY: `connection` is a value of the connection table; each byte is read whole.
+    let (direction, first_flags) = unsafe { ((*connection).direction, (*connection).tcp_flags) };
+    is_opening_segment(flow)
+        && flow.direction.number() != direction
+        && (seen & bits::REPLIED != 0 || first_flags & tcp::SYN == 0)
 }
 
 /// Handles a late packet of a connection whose close record was made: it passes, in no totals, as long as the policy in
 /// force allows it.
+///
+/// # Safety
+///
+/// `connection` must be the value of the entry that the case is about.
 #[inline(always)]
-fn after_close(flow: &Flow, connection: *const Connection) -> Outcome {
-    // SAFETY: `connection` is a value of the connection table; each field is read whole.
-    let (generation, direction) = unsafe { ((*connection).generation, (*connection).direction) };
-    if generation != flow.snapshot.generation {
-        let decision = decide(flow, direction_of(direction));
-        if denials::drops(decision.verdict) {
-            denials::deny(flow, &decision);
-            return Outcome::Drop;
+unsafe fn after_close(case: *mut Case, connection: *const Connection) -> i32 {
+    // SAFETY: the caller's; each field is read whole.
+    unsafe {
+        if (*connection).generation != (*case).flow.snapshot.generation {
+            recall(&mut (*case).flow, connection);
+            let direction = direction_of(u32::from((*connection).direction));
+            decide(OWN, direction);
+            if (*case).decision.drops() {
+                deny(OWN, direction);
+                return DROP;
+            }
         }
     }
     count(Counter::AfterClose);
-    remembered_outcome(connection)
-}
-
-#[inline(always)]
-fn direction_of(number: u8) -> Direction {
-    if number == Direction::Egress.number() { Direction::Egress } else { Direction::Ingress }
+    remembered_outcome(connection).number()
 }
 
 #[inline(always)]
@@ -108,41 +198,87 @@ fn remembered_outcome(connection: *const Connection) -> Outcome {
     if unsafe { (*connection).verdict } == Verdict::Deny.number() { Outcome::Drop } else { Outcome::Pass }
 }
 
-/// Decides a live connection by the generation that is now in force. A verdict that changes is a record.
+/// Takes what is known of the connection's Service into the flow, so that it is decided by it.
 #[inline(always)]
-fn decide_anew(flow: &Flow, connection: *mut Connection) {
-    // SAFETY: `connection` is a value of the connection table.
-    let (direction, verdict) = unsafe { ((*connection).direction, (*connection).verdict) };
-    let decision = decide(flow, direction_of(direction));
-    // SAFETY: as above; this CPU alone decides anew for this generation.
+fn recall(flow: &mut Flow, connection: *const Connection) {
+    // SAFETY: `connection` is a value of the connection table; a backend is written before the resolution that says so,
+    // and once.
     unsafe {
-        let changes = verdict != decision.verdict.number();
-        if changes {
-            (*connection).previous_rule_set = (*connection).rule_set;
-            (*connection).previous_verdict = verdict;
-            (*connection).changed_ns = flow.now_ns;
-        }
-        remember(connection, &decision);
-        if changes {
-            count(Counter::ConnectionsChanged);
-            count(Counter::RecordsOwed);
-            if atomic::set_bits(&raw mut (*connection).bits, bits::OWES_CHANGE) & bits::OWES_CHANGE != 0 {
-                // The change before this one was never accepted, and its place is taken now.
-                record::lose(&flow.snapshot, flow.key.interface, decision.endpoint, Reason::RingFull, flow.now_ns);
-            }
-            record::offer_owed(&flow.key, connection, bits::OWES_CHANGE, EventKind::Change);
+        flow.service = (*connection).service;
+        if (*connection).resolution == resolution::EXACT {
+            flow.backend = (*connection).backend;
+            flow.backend_port = (*connection).backend_port;
         }
     }
 }
 
+/// The connection is decided by the generation in force.
+const DECIDED: i32 = 0;
+/// The peer's address belongs to another pod now: this is not the connection that was decided.
+const OTHER_PEER: i32 = 1;
+
+/// Decides the live connection of a case by the generation that is now in force. A verdict that changes is a record.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn pw_decide_anew(which: Which) -> i32 {
+    let Some(case) = case(which) else { return DECIDED };
+    // SAFETY: as for `pw_known`. This CPU alone decides anew for this generation.
+    unsafe {
+        let flow = &raw mut (*case).flow;
+        let decision = &raw mut (*case).decision;
+        let Some(connection) = CONNECTIONS.get_ptr_mut(&(*flow).key) else { return DECIDED };
+        recall(&mut *flow, connection);
+        decide(which, direction_of(u32::from((*connection).direction)));
+        let owner = (*connection).peer_owner;
+        if owner != 0 {
+            if (*decision).peer_owner != 0 && (*decision).peer_owner != owner {
+                forget(&mut *flow);
+                return OTHER_PEER;
+            }
+            // While nobody is known to have the address, the one who had it is remembered.
+            (*decision).peer_owner = owner;
+        }
+        let before = (*connection).verdict;
+        if before == (*decision).verdict.number() {
+            remember(connection, &*decision);
+            return DECIDED;
+        }
+        (*connection).previous_rule_set = (*connection).rule_set;
+        (*connection).previous_verdict = before;
+        (*connection).changed_ns = (*flow).now_ns;
+        remember(connection, &*decision);
+        count(Counter::ConnectionsChanged);
+        count(Counter::RecordsOwed);
+        if atomic::set_bits(&raw mut (*connection).bits, bits::OWES_CHANGE) & bits::OWES_CHANGE != 0 {
+            // The change before this one was never accepted, and its place is taken now.
+            let endpoint = (*decision).endpoint;
+            record::lose(&(*flow).snapshot, (*flow).key.interface, endpoint, Reason::RingFull, (*flow).now_ns);
+        }
+        record::offer_owed(&(*flow).key, connection, bits::OWES_CHANGE, EventKind::Change);
+    }
+    DECIDED
+}
+
+/// Takes what was recalled out of the flow again.
 #[inline(always)]
-fn remember(connection: *mut Connection, decision: &Decision) {
+fn forget(flow: &mut Flow) {
+    flow.service = 0;
+    flow.backend = [0; 16];
+    flow.backend_port = 0;
+}
+
+/// Writes a decision into an entry.
+#[inline(always)]
+pub(crate) fn remember(connection: *mut Connection, decision: &Decision) {
     // SAFETY: `connection` is a value of the connection table, or room for one.
     unsafe {
         (*connection).endpoint = decision.endpoint;
         (*connection).peer = decision.peer;
         (*connection).peer_flags = decision.peer_flags;
+        (*connection).peer_owner = decision.peer_owner;
         (*connection).rule_set = decision.rule_set;
+        (*connection).service = decision.service;
+        (*connection).resolution = decision.resolution;
         (*connection).reason = decision.reason.number();
         (*connection).verdict = decision.verdict.number();
     }
@@ -186,89 +322,9 @@ fn ends(flow: &Flow) -> u64 {
     ends
 }
 
-/// How an attempt to open an entry anew ended.
-enum Reopened {
-    /// The packet was decided.
-    Done(Outcome),
-    /// The sweep is deleting the entry.
-    Gone,
-    /// Another CPU has opened it: the packet belongs to that connection.
-    ByAnother,
-}
-
-/// Opens an entry anew for another connection of the same five values. The records of the one before are made first.
-#[inline(always)]
-fn reopen(flow: &Flow, connection: *mut Connection) -> Reopened {
-    // SAFETY: `connection` is a value of the connection table.
-    let word = unsafe { &raw mut (*connection).bits };
-    // SAFETY: as above.
-    let before = unsafe { atomic::set_bits(word, bits::REOPENING) };
-    if before & bits::DELETING != 0 {
-        return Reopened::Gone;
-    }
-    if before & bits::REOPENING != 0 {
-        return Reopened::ByAnother;
-    }
-    settle(flow, connection);
-    let decision = decide(flow, flow.direction);
-    if denials::drops(decision.verdict) {
-        // SAFETY: as above.
-        unsafe { atomic::clear_bits(word, bits::REOPENING) };
-        denials::deny(flow, &decision);
-        return Reopened::Done(Outcome::Drop);
-    }
-    begin(flow, connection, &decision);
-    // SAFETY: as above. The store ends the reopening and forgets the bits of the connection before.
-    unsafe { word.write_volatile(bits::OWES_OPEN | ends(flow)) };
-    tell_open(flow, connection);
-    Reopened::Done(Outcome::Pass)
-}
-
-/// Makes all records that an ended connection still owes; the entry is needed now.
-#[inline(always)]
-fn settle(flow: &Flow, connection: *mut Connection) {
-    settle_owed(flow, connection);
-    // SAFETY: `connection` is a value of the connection table.
-    let last_ns = unsafe { (*connection).last_ns };
-    if record::claim_close(connection) {
-        count(Counter::ConnectionsClosed);
-        count(Counter::RecordsOwed);
-        if !record::offer(&flow.key, connection, EventKind::Close, last_ns) {
-            lose_one(flow, connection);
-        }
-    }
-}
-
-/// Makes the open and change records that are still owed, before what they say is overwritten: what the ring has no room
-/// for is a loss, and owed no more.
-#[inline(never)]
-fn settle_owed(flow: &Flow, connection: *mut Connection) {
-    settle_one(flow, connection, bits::OWES_OPEN, EventKind::Open);
-    settle_one(flow, connection, bits::OWES_CHANGE, EventKind::Change);
-}
-
-#[inline(always)]
-fn settle_one(flow: &Flow, connection: *mut Connection, owed: u64, kind: EventKind) {
-    if record::offer_owed(&flow.key, connection, owed, kind) {
-        return;
-    }
-    // SAFETY: `connection` is a value of the connection table. Where the bit is clear, a sweep on another CPU has taken
-    // the record in hand.
-    if unsafe { atomic::clear_bits(&raw mut (*connection).bits, owed) } & owed != 0 {
-        lose_one(flow, connection);
-    }
-}
-
-#[inline(always)]
-fn lose_one(flow: &Flow, connection: *const Connection) {
-    // SAFETY: `connection` is a value of the connection table.
-    let endpoint = unsafe { (*connection).endpoint };
-    record::lose(&flow.snapshot, flow.key.interface, endpoint, Reason::RingFull, flow.now_ns);
-}
-
 /// Writes a connection's first packet into an entry.
 #[inline(always)]
-fn begin(flow: &Flow, connection: *mut Connection, decision: &Decision) {
+pub(crate) fn begin(flow: &Flow, connection: *mut Connection, direction: Direction, decision: &Decision) {
     let (out, into) = match flow.direction {
         Direction::Egress => (1, 0),
         Direction::Ingress => (0, 1),
@@ -286,73 +342,135 @@ fn begin(flow: &Flow, connection: *mut Connection, decision: &Decision) {
         (*connection).packets_in = into * flow.packets;
         (*connection).bytes_in = into * flow.bytes;
         (*connection).previous_rule_set = 0;
+        (*connection).backend = [0; 16];
+        (*connection).backend_port = 0;
         (*connection).previous_verdict = 0;
-        (*connection).direction = flow.direction.number();
+        (*connection).direction = direction.number();
         (*connection).tcp_flags = flow.tcp_flags;
         (*connection).icmp_type = flow.icmp_type;
         (*connection).icmp_code = flow.icmp_code;
-        (*connection).zero = [0; 5];
+        (*connection).zero = [0; 2];
+    }
+}
+
+/// What an entry's bits are after its first packet.
+#[inline(always)]
+pub(crate) fn first_bits(flow: &Flow, direction: Direction, decision: &Decision) -> u64 {
+    let owed = if decision.is_deferred { bits::DEFERRED } else { bits::OWES_OPEN };
+    let replied = if flow.direction.number() == direction.number() { 0 } else { bits::REPLIED };
+    owed | replied | ends(flow)
+}
+
+/// Tells of a connection that was entered into the table.
+#[inline(always)]
+pub(crate) fn tell_first(key: &ConnectionKey, connection: *mut Connection, decision: &Decision) {
+    if decision.is_deferred {
+        count(Counter::ConnectionsDeferred);
+    } else {
+        tell_open(key, connection);
     }
 }
 
 #[inline(always)]
-fn tell_open(flow: &Flow, connection: *mut Connection) {
+pub(crate) fn tell_open(key: &ConnectionKey, connection: *mut Connection) {
     count(Counter::ConnectionsOpened);
     count(Counter::RecordsOwed);
-    record::offer_owed(&flow.key, connection, bits::OWES_OPEN, EventKind::Open);
+    record::offer_owed(key, connection, bits::OWES_OPEN, EventKind::Open);
+}
+
+/// Decides the packet's own connection on the first packet seen of it, which has come to the hook of a Service's backend
+/// if it went through one. Returns the connection's direction; where the packet is dropped, that was counted.
+///
+/// # Safety
+///
+/// `case` must be this CPU's own, and not be borrowed.
+#[inline(always)]
+pub(crate) unsafe fn decide_first(case: *mut Case) -> Option<Direction> {
+    // SAFETY: the caller's.
+    unsafe {
+        let way = (*case).flow.direction;
+        let direction = direction_of_first(&(*case).flow);
+        let enters = matches!((way, direction), (Direction::Ingress, Direction::Ingress));
+        if enters && services::arrives() == Outcome::Drop {
+            return None;
+        }
+        decide(OWN, direction);
+        if direction.number() != way.number() {
+            // An answer comes from a backend, and which one it is nobody has seen.
+            (*case).decision.is_deferred = false;
+        }
+        if (*case).decision.drops() && !(*case).decision.is_deferred {
+            deny(OWN, direction);
+            return None;
+        }
+        Some(direction)
+    }
 }
 
 /// Handles the first packet of a connection.
 #[inline(always)]
-pub(crate) fn first(flow: &Flow) -> Outcome {
-    let mut decision = decide(flow, flow.direction);
-    if denials::drops(decision.verdict) {
-        denials::deny(flow, &decision);
-        return Outcome::Drop;
-    }
-    if flow.key.protocol == TCP && flow.tcp_flags & tcp::RST != 0 {
-        // It opens nothing: the answer to a packet of a connection that is long forgotten.
-        count(Counter::StrayReset);
-        return Outcome::Pass;
-    }
-    if let Some(outcome) = insert(flow, &decision) {
-        return outcome;
-    }
-    let endpoint = decide::endpoint(flow);
-    decision.reason = Reason::ConnectionTableFull;
-    decision.verdict = match failure::verdict(flow, endpoint.as_ref(), Reason::ConnectionTableFull) {
-        // Only the traffic of an endpoint that is not known, in a configuration that allows it, may go unremembered.
-        Verdict::Allow => Verdict::Audit,
-        verdict => verdict,
-    };
-    denials::deny(flow, &decision);
-    if denials::drops(decision.verdict) { Outcome::Drop } else { Outcome::Pass }
+pub(crate) fn first() -> Outcome {
+    Outcome::of(pw_first())
 }
 
-/// Remembers a connection and tells of it; `None` where there is no room.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn pw_first() -> i32 {
+    let Some(case) = case(OWN) else { return DROP };
+    // SAFETY: the room is this CPU's own, and no borrow of it outlives its statement.
+    unsafe {
+        let Some(direction) = decide_first(case) else { return DROP };
+        if (*case).flow.key.protocol == TCP && (*case).flow.tcp_flags & tcp::RST != 0 {
+            // It opens nothing: the answer to a packet of a connection that is long forgotten.
+            count(Counter::StrayReset);
+            return PASS;
+        }
+        if let Some(outcome) = insert(case, direction) {
+            return outcome.number();
+        }
+        let endpoint = decide::endpoint(&(*case).flow);
+        let decision = &raw mut (*case).decision;
+        (*decision).reason = Reason::ConnectionTableFull;
+        (*decision).verdict = match failure::verdict(&(*case).flow, endpoint.as_ref(), Reason::ConnectionTableFull) {
+            // Only the traffic of an endpoint that is not known, in a configuration that allows it, may go
+            // unremembered.
+            Verdict::Allow => Verdict::Audit,
+            verdict => verdict,
+        };
+        deny(OWN, direction);
+        if (*decision).drops() { DROP } else { PASS }
+    }
+}
+
+/// Remembers the case's connection and tells of it; `None` where there is no room.
+///
+/// # Safety
+///
+/// As for [`decide_first`].
 #[inline(always)]
-fn insert(flow: &Flow, decision: &Decision) -> Option<Outcome> {
-    // SAFETY: the room is this CPU's own.
-    let room = unsafe { &raw mut (*scratch()?).connection };
-    begin(flow, room, decision);
-    // SAFETY: as above.
-    unsafe { (*room).bits = bits::OWES_OPEN | ends(flow) };
-    for _ in 0..TRIES {
-        // SAFETY: as above.
-        match CONNECTIONS.insert(flow.key, unsafe { &*room }, NO_REPLACE) {
-            Ok(()) => {
-                if let Some(connection) = CONNECTIONS.get_ptr_mut(flow.key) {
-                    tell_open(flow, connection);
+unsafe fn insert(case: *mut Case, direction: Direction) -> Option<Outcome> {
+    // SAFETY: the caller's.
+    unsafe {
+        let new = &raw mut (*room()?).connection;
+        let Case { flow, decision } = &*case;
+        begin(flow, new, direction, decision);
+        (*new).bits = first_bits(flow, direction, decision);
+        for _ in 0..TRIES {
+            match CONNECTIONS.insert(&flow.key, &*new, NO_REPLACE) {
+                Ok(()) => {
+                    if let Some(connection) = CONNECTIONS.get_ptr_mut(&flow.key) {
+                        tell_first(&flow.key, connection, decision);
+                    }
+                    return Some(Outcome::Pass);
                 }
-                return Some(Outcome::Pass);
-            }
-            // Another CPU was first, or the sweep is deleting the entry.
-            Err(EXISTS) => {
-                if let Some(outcome) = known(flow) {
-                    return Some(outcome);
+                // Another CPU was first, or the sweep is deleting the entry.
+                Err(EXISTS) => {
+                    if let Some(outcome) = known() {
+                        return Some(outcome);
+                    }
                 }
+                Err(_) => return None,
             }
-            Err(_) => return None,
         }
     }
     None

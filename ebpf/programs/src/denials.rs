@@ -1,24 +1,38 @@
 //! Denied attempts: counted, not sent one by one, so that a flood of them costs one entry and no record is lost.
 
-use podwitness_wire::{Counter, Denial, DenialKey, ICMP, ICMPV6, Reason, TCP, Verdict};
+use podwitness_wire::{Counter, Denial, DenialKey, Direction, ICMP, ICMPV6, Reason, TCP};
 
 use crate::{
     atomic,
     count::count,
     decide::Decision,
-    flow::{Flow, destination_port},
-    maps::{DENIALS, scratch},
+    flow::{Flow, destination_port, direction_of},
+    maps::DENIALS,
     record::{self, NO_REPLACE},
+    room::{Case, Which, case, room},
 };
 
-/// Counts one packet that was denied, or that audit mode let pass without a connection to carry its record.
+/// Counts one packet that was denied, or that audit mode let pass without a connection to carry its record, by the
+/// decision of its case. `direction` is that of the connection which was decided; the packet itself may go the other way.
+#[inline(always)]
+pub(crate) fn deny(which: Which, direction: Direction) {
+    pw_deny(which, u32::from(direction.number()));
+}
+
+#[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) fn deny(flow: &Flow, decision: &Decision) {
-    let Some(room) = scratch() else { return };
+extern "C" fn pw_deny(which: Which, direction: u32) -> i32 {
+    let (Some(room), Some(case)) = (room(), case(which)) else { return 0 };
+    // SAFETY: the room is this CPU's own, and these parts of it are not borrowed twice.
+    let (Case { flow, decision }, key, none_yet) = unsafe { (&*case, &mut (*room).denial_key, &mut (*room).denial) };
+    count_denial(flow, direction_of(direction), decision, key, none_yet);
+    0
+}
+
+#[inline(always)]
+fn count_denial(flow: &Flow, direction: Direction, decision: &Decision, key: &mut DenialKey, none_yet: &mut Denial) {
     // The identifier of an ICMP echo names its connection, but is no port.
     let has_ports = !matches!(flow.key.protocol, ICMP | ICMPV6);
-    // SAFETY: the room is this CPU's own, and nothing else of this program refers to these two parts of it.
-    let (key, none_yet) = unsafe { (&mut (*room).denial_key, &mut (*room).denial) };
     *key = DenialKey {
         generation: flow.snapshot.generation,
         epoch: flow.snapshot.epoch,
@@ -27,17 +41,22 @@ pub(crate) fn deny(flow: &Flow, decision: &Decision) {
         peer: decision.peer,
         peer_flags: decision.peer_flags,
         rule_set: decision.rule_set,
+        service: decision.service,
+        resolution: decision.resolution,
+        is_answer: u8::from(direction.number() != flow.direction.number()),
+        backend_port: flow.backend_port,
+        backend: flow.backend,
         pod: flow.key.pod,
         peer_address: flow.key.peer,
-        port: if has_ports { destination_port(&flow.key, flow.direction) } else { 0 },
+        port: if has_ports { destination_port(&flow.key, direction) } else { 0 },
         protocol: flow.key.protocol,
-        direction: flow.direction.number(),
+        direction: direction.number(),
         reason: decision.reason.number(),
         icmp_type: flow.icmp_type,
         icmp_code: flow.icmp_code,
         verdict: decision.verdict.number(),
     };
-    let source_port = if has_ports { source_port(flow) } else { 0 };
+    let source_port = if has_ports { source_port(flow, direction) } else { 0 };
     if DENIALS.get_ptr(&*key).is_none() {
         *none_yet = Denial {
             attempts: 0,
@@ -60,8 +79,11 @@ pub(crate) fn deny(flow: &Flow, decision: &Decision) {
     };
     // SAFETY: entries of the epoch that is in force are not removed.
     unsafe {
-        let repeats =
-            flow.key.protocol == TCP && (*denial).sequence == flow.sequence && (*denial).last_port == source_port;
+        let is_of_one_before = flow.is_later_fragment
+            && !matches!(decision.reason, Reason::FragmentWithoutFirst)
+            && (*denial).attempts != 0;
+        let repeats = is_of_one_before
+            || (flow.key.protocol == TCP && (*denial).sequence == flow.sequence && (*denial).last_port == source_port);
         if !repeats {
             count(Counter::DeniedAttempts);
             atomic::add(&raw mut (*denial).attempts, 1);
@@ -78,15 +100,9 @@ pub(crate) fn deny(flow: &Flow, decision: &Decision) {
 }
 
 #[inline(always)]
-fn source_port(flow: &Flow) -> u16 {
-    match flow.direction {
-        podwitness_wire::Direction::Ingress => flow.key.peer_port,
-        podwitness_wire::Direction::Egress => flow.key.pod_port,
+fn source_port(flow: &Flow, direction: Direction) -> u16 {
+    match direction {
+        Direction::Ingress => flow.key.peer_port,
+        Direction::Egress => flow.key.pod_port,
     }
-}
-
-/// Whether a verdict drops the packet.
-#[inline(always)]
-pub(crate) fn drops(verdict: Verdict) -> bool {
-    matches!(verdict, Verdict::Deny)
 }

@@ -1,9 +1,10 @@
 //! What the hook knows of a packet before it decides.
 
-use podwitness_wire::{ConnectionKey, Direction};
+use podwitness_wire::{Address, ConnectionKey, Direction};
 
 /// What user space said when the packet came. It is read once, so that one packet sees one generation and one epoch.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub(crate) struct Snapshot {
     /// The table generation in force.
     pub(crate) generation: u64,
@@ -23,6 +24,7 @@ impl Snapshot {
 
 /// One packet.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub(crate) struct Flow {
     pub(crate) snapshot: Snapshot,
     pub(crate) now_ns: u64,
@@ -32,10 +34,17 @@ pub(crate) struct Flow {
     pub(crate) packets: u64,
     /// Which connection it belongs to, seen from the endpoint.
     pub(crate) key: ConnectionKey,
+    /// The Service that the connection is known to go to, 0 where the table of Services alone says it.
+    pub(crate) service: u32,
+    /// The backend that the connection is known to go to, where its port is not 0.
+    pub(crate) backend: Address,
+    pub(crate) backend_port: u16,
     /// The sequence number of a TCP segment.
     pub(crate) sequence: u32,
-    /// Which way the packet goes: the direction of the connection that it would open.
+    /// Which way the packet goes.
     pub(crate) direction: Direction,
+    /// It is a later fragment, whose datagram was counted with its first.
+    pub(crate) is_later_fragment: bool,
     pub(crate) tcp_flags: u8,
     pub(crate) icmp_type: u8,
     pub(crate) icmp_code: u8,
@@ -46,6 +55,32 @@ pub(crate) struct Flow {
 pub(crate) enum Outcome {
     Pass,
     Drop,
+}
+
+/// [`Outcome`] as functions return it that the verifier looks at once each; some have answers of their own behind these.
+pub(crate) const PASS: i32 = 0;
+pub(crate) const DROP: i32 = 1;
+
+impl Outcome {
+    #[inline(always)]
+    pub(crate) fn number(self) -> i32 {
+        match self {
+            Self::Pass => PASS,
+            Self::Drop => DROP,
+        }
+    }
+
+    /// Whatever is not [`PASS`] drops.
+    #[inline(always)]
+    pub(crate) fn of(number: i32) -> Self {
+        if number == PASS { Self::Pass } else { Self::Drop }
+    }
+}
+
+/// The direction of this number.
+#[inline(always)]
+pub(crate) fn direction_of(number: u32) -> Direction {
+    if number == Direction::Egress as u32 { Direction::Egress } else { Direction::Ingress }
 }
 
 /// The destination port of the connection: the endpoint's for ingress, the peer's for egress.

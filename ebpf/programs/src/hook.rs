@@ -2,25 +2,29 @@
 
 use aya_ebpf::{helpers::bpf_ktime_get_boot_ns, programs::TcContext};
 use podwitness_packet::{
-    Bytes, ETHERNET_BYTES, Fault, Frame, Packet, is_neighbour_discovery, read_frame, read_quoted, stays_on_link,
+    Bytes, ETHERNET_BYTES, Fault, Fragment, Frame, Packet, is_neighbour_discovery, read_frame, read_quoted,
+    stays_on_link,
 };
-use podwitness_wire::{ConnectionKey, Counter, Direction, Reason, Verdict, bits};
+use podwitness_wire::{ConnectionKey, Counter, Direction, Reason, Verdict};
 
 use crate::{
     connections,
     count::count,
     decide::{self, Decision},
-    denials, failure,
-    flow::{Flow, Outcome, Snapshot},
+    denials::deny,
+    failure,
+    flow::{DROP, Flow, Outcome, PASS, Snapshot},
     fragments,
-    maps::{CONNECTIONS, STATE, scratch},
+    maps::STATE,
+    room::{OWN, case, room},
+    tables,
 };
 
 /// Leaves the packet to the next program of the interface, and to the stack if there is none: `TCX_NEXT`, which is also
 /// `TC_ACT_UNSPEC`.
-const NEXT: i32 = -1;
+const TCX_NEXT: i32 = -1;
 /// Drops the packet: `TCX_DROP`, which is also `TC_ACT_SHOT`.
-const DROP: i32 = 2;
+const TCX_DROP: i32 = 2;
 
 /// The frame of a packet at the hook. The helper reads it wherever it lies, in the linear part or behind.
 struct SkbBytes<'a>(&'a TcContext);
@@ -40,45 +44,49 @@ pub(crate) fn run(context: &TcContext, direction: Direction) -> i32 {
         Direction::Ingress => Counter::PacketsIn,
     });
     match handle(context, direction) {
-        Outcome::Pass => NEXT,
+        Outcome::Pass => TCX_NEXT,
         Outcome::Drop => {
             count(Counter::PacketsDropped);
-            DROP
+            TCX_DROP
         }
     }
 }
 
 #[inline(always)]
 fn handle(context: &TcContext, direction: Direction) -> Outcome {
-    let Some(room) = scratch() else { return Outcome::Drop };
-    // SAFETY: the room is this CPU's own, and nothing else of this program refers to these two parts of it.
-    let (flow, packet) = unsafe { (&mut (*room).flow, &mut (*room).packet) };
-    *flow = new_flow(context, direction);
-    match read(context, packet) {
-        Read::Packet => {}
-        Read::Arp => return neighbour(),
-        Read::Neighbour => {
-            fill(flow, packet);
-            if stays_on_link(packet) || decide::peer(flow).is_some_and(|peer| peer.identity != 0 || peer.flags != 0) {
-                return neighbour();
+    let Some(room) = room() else { return Outcome::Drop };
+    // SAFETY: the room is this CPU's own, and no borrow of these two parts of it outlives its statement.
+    let (flow, packet) = unsafe { (&raw mut (*room).own.flow, &raw mut (*room).packet) };
+    // SAFETY: as above.
+    unsafe {
+        begin(&mut *flow, context, direction);
+        match read(context, &mut *packet) {
+            Read::Packet => {}
+            Read::Arp => return neighbour(),
+            Read::Neighbour => {
+                fill(&mut *flow, &*packet);
+                let peer = tables::address(&(*flow).snapshot, &(*flow).key.peer);
+                if stays_on_link(&*packet) || peer.identity != 0 || peer.flags != 0 {
+                    return neighbour();
+                }
             }
+            Read::Malformed => return undecidable(Reason::Malformed),
+            Read::NotIp => return undecidable(Reason::NotIp),
         }
-        Read::Malformed => return undecidable(flow, Reason::Malformed),
-        Read::NotIp => return undecidable(flow, Reason::NotIp),
+        let has_ports = fragments::complete(&mut *packet, (*flow).key.interface);
+        fill(&mut *flow, &*packet);
+        if !has_ports {
+            return undecidable(Reason::FragmentWithoutFirst);
+        }
     }
-    let has_ports = fragments::complete(packet, flow.key.interface);
-    fill(flow, packet);
-    if !has_ports {
-        return undecidable(flow, Reason::FragmentWithoutFirst);
-    }
-    if let Some(outcome) = connections::known(flow) {
+    if let Some(outcome) = connections::known() {
         return outcome;
     }
-    if quotes_known_connection(context, flow, packet) {
+    if quotes_known_connection(context) {
         count(Counter::Related);
         return Outcome::Pass;
     }
-    connections::first(flow)
+    connections::first()
 }
 
 /// A pod needs it to live on its link.
@@ -111,24 +119,27 @@ fn read(context: &TcContext, packet: &mut Packet) -> Read {
     }
 }
 
+/// Begins a packet's flow with all but what stands in its headers.
 #[inline(always)]
-fn new_flow(context: &TcContext, direction: Direction) -> Flow {
+fn begin(flow: &mut Flow, context: &TcContext, direction: Direction) {
     let skb = context.skb.skb;
+    flow.snapshot = snapshot();
+    // SAFETY: the helper has no preconditions.
+    flow.now_ns = unsafe { bpf_ktime_get_boot_ns() };
+    flow.bytes = u64::from(context.len().saturating_sub(ETHERNET_BYTES));
     // SAFETY: the kernel hands the program a valid context; these fields are readable by classifiers.
     let (interface, segments) = unsafe { ((*skb).ifindex, (*skb).gso_segs) };
-    Flow {
-        snapshot: snapshot(),
-        // SAFETY: the helper has no preconditions.
-        now_ns: unsafe { bpf_ktime_get_boot_ns() },
-        bytes: u64::from(context.len().saturating_sub(ETHERNET_BYTES)),
-        packets: u64::from(segments.max(1)),
-        key: ConnectionKey { interface, ..ConnectionKey::default() },
-        sequence: 0,
-        direction,
-        tcp_flags: 0,
-        icmp_type: 0,
-        icmp_code: 0,
-    }
+    flow.packets = u64::from(segments.max(1));
+    flow.key = ConnectionKey { interface, ..ConnectionKey::default() };
+    flow.service = 0;
+    flow.backend = [0; 16];
+    flow.backend_port = 0;
+    flow.sequence = 0;
+    flow.direction = direction;
+    flow.is_later_fragment = false;
+    flow.tcp_flags = 0;
+    flow.icmp_type = 0;
+    flow.icmp_code = 0;
 }
 
 /// What user space says now.
@@ -154,6 +165,7 @@ fn fill(flow: &mut Flow, packet: &Packet) {
     flow.tcp_flags = packet.tcp_flags;
     flow.icmp_type = packet.icmp_type;
     flow.icmp_code = packet.icmp_code;
+    flow.is_later_fragment = matches!(packet.fragment, Fragment::Later(_));
 }
 
 /// Names the connection of a packet that goes in `direction`, from the endpoint's side.
@@ -177,49 +189,55 @@ fn orient(key: &mut ConnectionKey, packet: &Packet, direction: Direction) {
 }
 
 /// A packet that cannot be decided by policy.
-#[inline(never)]
-fn undecidable(flow: &Flow, reason: Reason) -> Outcome {
-    let endpoint = decide::endpoint(flow);
-    let reason = if flow.snapshot.generation == 0 { Reason::NoTables } else { reason };
-    let verdict = failure::verdict(flow, endpoint.as_ref(), reason);
-    if verdict == Verdict::Allow {
-        count(Counter::NotIsolatedUnparsed);
-        return Outcome::Pass;
-    }
-    let decision = Decision {
-        endpoint: endpoint.map_or(0, |endpoint| endpoint.identity),
-        peer: 0,
-        peer_flags: 0,
-        rule_set: 0,
-        verdict,
-        reason,
-    };
-    denials::deny(flow, &decision);
-    if denials::drops(verdict) { Outcome::Drop } else { Outcome::Pass }
+#[inline(always)]
+fn undecidable(reason: Reason) -> Outcome {
+    Outcome::of(pw_undecidable(u32::from(reason.number())))
 }
 
-/// Whether the packet is an ICMP error about a packet of a recorded connection. The quoted packet went the other way:
-/// what enters the pod quotes what left it.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn quotes_known_connection(context: &TcContext, flow: &Flow, packet: &Packet) -> bool {
-    let Some(quoted) = read_quoted(&SkbBytes(context), packet) else {
-        return false;
-    };
-    let mut key = ConnectionKey { interface: flow.key.interface, ..ConnectionKey::default() };
-    let quoted_direction = match flow.direction {
-        Direction::Ingress => Direction::Egress,
-        Direction::Egress => Direction::Ingress,
-    };
-    orient(&mut key, &quoted, quoted_direction);
-    if key.pod != flow.key.pod {
-        // What leaves the pod must be from the address to which the quoted packet came.
-        return false;
+extern "C" fn pw_undecidable(reason: u32) -> i32 {
+    let Some(case) = case(OWN) else { return DROP };
+    // SAFETY: the room is this CPU's own, and no borrow of it outlives its statement.
+    unsafe {
+        let flow = &raw const (*case).flow;
+        let endpoint = decide::endpoint(&*flow);
+        let reason = match Reason::from_number(reason as u8) {
+            Some(reason) if (*flow).snapshot.generation != 0 => reason,
+            _ => Reason::NoTables,
+        };
+        let verdict = failure::verdict(&*flow, endpoint.as_ref(), reason);
+        if verdict == Verdict::Allow {
+            count(Counter::NotIsolatedUnparsed);
+            return PASS;
+        }
+        let endpoint = endpoint.map_or(0, |endpoint| endpoint.identity);
+        (*case).decision = Decision { endpoint, verdict, reason, ..Decision::NONE };
+        deny(OWN, (*flow).direction);
+        if (*case).decision.drops() { DROP } else { PASS }
     }
-    match CONNECTIONS.get_ptr(key) {
-        // SAFETY: the value's memory lives as long as the map; each field is read whole.
-        Some(connection) => unsafe {
-            (*connection).bits & bits::DELETING == 0 && (*connection).verdict != Verdict::Deny.number()
-        },
-        None => false,
+}
+
+/// Whether the packet is an ICMP error about a packet of a recorded connection that the policy in force allows. The
+/// quoted packet went the other way: what enters the pod quotes what left it.
+#[inline(never)]
+fn quotes_known_connection(context: &TcContext) -> bool {
+    let Some(room) = room() else { return false };
+    // SAFETY: the room is this CPU's own, and no borrow of it outlives its statement.
+    unsafe {
+        let Some(quoted) = read_quoted(&SkbBytes(context), &(*room).packet) else {
+            return false;
+        };
+        let flow = &raw const (*room).own.flow;
+        let other = &raw mut (*room).other.flow;
+        *other = *flow;
+        let direction = match (*flow).direction {
+            Direction::Ingress => Direction::Egress,
+            Direction::Egress => Direction::Ingress,
+        };
+        (*other).direction = direction;
+        orient(&mut (*other).key, &quoted, direction);
+        // What leaves the pod must be from the address to which the quoted packet came.
+        (*other).key.pod == (*flow).key.pod && connections::pw_is_passing() == PASS
     }
 }

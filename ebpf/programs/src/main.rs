@@ -2,8 +2,13 @@
 //! connection table, which user space runs.
 //!
 //! The way of a packet: [`hook`] reads it and asks [`connections`] for what is remembered; a first packet goes to
-//! [`decide`]; what passes is remembered and told ([`record`]), what does not is counted ([`denials`]). [`failure`] is
-//! the one place that says what happens where a decision cannot be made.
+//! [`decide`], which asks [`services`] what stands behind the address; what passes is remembered and told ([`record`]),
+//! what does not is counted ([`denials`]). [`failure`] is the one place that says what happens where a decision cannot be
+//! made.
+//!
+//! The verifier walks a function once for each way in which it is called, and the ways multiply. What decides is
+//! therefore made of functions that it walks once alone (`extern "C"`, not mangled: "global" in the kernel's words,
+//! commit 51c39bb1d5d1, Linux 5.6). They take numbers, and find what they are about in the [`room`].
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
@@ -19,10 +24,14 @@ mod fragments;
 mod hook;
 mod maps;
 mod record;
+mod reopen;
+mod room;
+mod services;
 mod sweep;
+mod tables;
 
 use aya_ebpf::{macros::classifier, programs::TcContext};
-use podwitness_wire::Direction;
+use podwitness_wire::{Direction, Learnt};
 
 /// The host side's ingress hook: packets that leave the pod.
 #[classifier]
@@ -41,6 +50,16 @@ pub fn pw_to_pod(context: TcContext) -> i32 {
 #[classifier]
 pub fn pw_sweep(_context: TcContext) -> i32 {
     sweep::run()
+}
+
+/// Not attached: user space runs it with a [`Learnt`] in place of a packet, to tell a connection its Service's backend.
+#[classifier]
+pub fn pw_learn(context: TcContext) -> i32 {
+    match context.load::<Learnt>(0) {
+        Ok(learnt) => services::learn_from_user(&learnt),
+        Err(_) => return 1,
+    }
+    0
 }
 
 #[panic_handler]

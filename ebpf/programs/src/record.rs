@@ -65,6 +65,10 @@ pub(crate) fn offer(key: &ConnectionKey, connection: *const Connection, kind: Ev
         peer_flags: connection.peer_flags,
         rule_set: connection.rule_set,
         previous_rule_set: connection.previous_rule_set,
+        service: connection.service,
+        backend: connection.backend,
+        backend_port: connection.backend_port,
+        resolution: connection.resolution,
         kind: kind.number(),
         verdict: connection.verdict,
         previous_verdict: connection.previous_verdict,
@@ -73,6 +77,7 @@ pub(crate) fn offer(key: &ConnectionKey, connection: *const Connection, kind: Ev
         tcp_flags: connection.tcp_flags,
         icmp_type: connection.icmp_type,
         icmp_code: connection.icmp_code,
+        zero: 0,
     });
     entry.submit(0);
     count(Counter::EventsAccepted);
@@ -87,7 +92,9 @@ pub(crate) fn claim_close(connection: *mut Connection) -> bool {
 }
 
 /// Counts a record that could not be kept.
-#[inline(always)]
+///
+/// Not inlined: what it needs of the stack is not in every frame that calls it.
+#[inline(never)]
 pub(crate) fn lose(snapshot: &Snapshot, interface: u32, endpoint: u32, reason: Reason, now_ns: u64) {
     count(Counter::RecordsLost);
     let key = LossKey { epoch: snapshot.epoch, interface, endpoint, reason: u32::from(reason.number()) };

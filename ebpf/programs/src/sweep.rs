@@ -16,8 +16,8 @@ use crate::{
     connections::has_ended,
     count::count,
     hook,
-    maps::{CONNECTIONS, ENDPOINTS, GRACE, SETTINGS},
-    record,
+    maps::{CONNECTIONS, GRACE, SETTINGS},
+    record, services, tables,
 };
 
 /// Every entry was visited.
@@ -28,6 +28,10 @@ const RING_FULL: i32 = 1;
 /// What `bpf_for_each_map_elem` reads from its callback.
 const GO_ON: i64 = 0;
 const STOP: i64 = 1;
+
+/// UDP with packets of both sides is a stream, and not a request with its answer, from this age on
+/// (`net/netfilter/nf_conntrack_proto_udp.c`, kernel commit d535c8a69c19).
+const UDP_STREAM_AFTER_NS: u64 = 2_000_000_000;
 
 struct Sweep {
     now_ns: u64,
@@ -99,7 +103,12 @@ unsafe fn serve(key: &ConnectionKey, connection: *mut Connection, sweep: &Sweep)
         let last_ns = (*connection).last_ns;
         // A packet on another CPU can be later than this sweep's clock.
         let idle_ns = sweep.now_ns.saturating_sub(last_ns);
-        let is_over = idle_ns >= timeout(&settings.timeouts, key.protocol, seen) || !has_endpoint(key, sweep);
+        let is_stream = last_ns.saturating_sub((*connection).opened_ns) > UDP_STREAM_AFTER_NS;
+        let is_over = idle_ns >= timeout(&settings.timeouts, key.protocol, seen, is_stream)
+            || !tables::has_endpoint(sweep.generation, key.interface);
+        if seen & bits::DEFERRED != 0 {
+            return !is_over || forget(key, connection, seen);
+        }
         if seen & bits::CLOSED != 0 {
             if is_over {
                 delete(key, connection);
@@ -122,26 +131,17 @@ unsafe fn serve(key: &ConnectionKey, connection: *mut Connection, sweep: &Sweep)
 
 /// How long the connection may be idle in its present state.
 #[inline(always)]
-fn timeout(timeouts: &ConnectionTimeouts, protocol: u8, seen: u64) -> u64 {
+fn timeout(timeouts: &ConnectionTimeouts, protocol: u8, seen: u64, is_stream: bool) -> u64 {
     match protocol {
         TCP if seen & bits::RESET != 0 => timeouts.tcp_close,
         TCP if has_ended(seen) => timeouts.tcp_time_wait,
         TCP if seen & (bits::FIN_IN | bits::FIN_OUT) != 0 => timeouts.tcp_fin,
         TCP if seen & bits::REPLIED != 0 => timeouts.tcp_established,
         TCP => timeouts.tcp_syn,
-        UDP if seen & bits::REPLIED != 0 => timeouts.udp_stream,
+        UDP if seen & bits::REPLIED != 0 && is_stream => timeouts.udp_stream,
         UDP => timeouts.udp,
         ICMP | ICMPV6 => timeouts.icmp,
         _ => timeouts.generic,
-    }
-}
-
-/// Whether the interface still belongs to an endpoint: the connections of one that is gone are over.
-#[inline(always)]
-fn has_endpoint(key: &ConnectionKey, sweep: &Sweep) -> bool {
-    match ENDPOINTS.get((sweep.generation & 1) as u32) {
-        Some(endpoints) => endpoints.get_ptr(key.interface).is_some(),
-        None => true,
     }
 }
 
@@ -162,6 +162,33 @@ unsafe fn close(key: &ConnectionKey, connection: *mut Connection, last_ns: u64) 
     }
     count(Counter::ConnectionsClosed);
     count(Counter::RecordsOwed);
+    true
+}
+
+/// Ends a deferred connection that was never opened. Where its denial was not counted it has a record of its own; false
+/// where the ring had no room for that.
+///
+/// # Safety
+///
+/// As for [`serve`].
+#[inline(always)]
+unsafe fn forget(key: &ConnectionKey, connection: *mut Connection, seen: u64) -> bool {
+    // SAFETY: the caller's. A packet that opens it now takes the bit away first, and is the one who tells of it.
+    unsafe {
+        let word = &raw mut (*connection).bits;
+        if services::is_unresolved(seen) {
+            if atomic::set_bits(word, bits::REFUSED) & (bits::DEFERRED | bits::REFUSED) != bits::DEFERRED {
+                return true;
+            }
+            if !record::offer(key, connection, EventKind::Deny, (*connection).opened_ns) {
+                atomic::clear_bits(word, bits::REFUSED);
+                return false;
+            }
+            count(Counter::RecordsOwed);
+        }
+        delete(key, connection);
+    }
+    count(Counter::DeferredForgotten);
     true
 }
 

@@ -61,6 +61,17 @@ pub struct Connection {
     pub previous_rule_set: u32,
     /// [`address_flags`](crate::address_flags) of the peer at the decision.
     pub peer_flags: u32,
+    /// The pod behind the peer's address, whatever its labels ([`AddressEntry::owner`](crate::AddressEntry)), 0 where
+    /// none was known.
+    pub peer_owner: u32,
+    /// The Service that was addressed, 0 if none was.
+    pub service: u32,
+    /// The backend that the Service's address was translated to, where `resolution` is `exact`.
+    pub backend: Address,
+    /// The backend's port.
+    pub backend_port: u16,
+    /// [`NatResolution`](crate::NatResolution), 0 without a Service.
+    pub resolution: u8,
     /// [`Verdict`](crate::Verdict).
     pub verdict: u8,
     /// The verdict before the last change, 0 if there was none.
@@ -76,11 +87,11 @@ pub struct Connection {
     /// The ICMP code of the packet that was decided on.
     pub icmp_code: u8,
     /// Always zero.
-    pub zero: [u8; 5],
+    pub zero: [u8; 2],
 }
 layout!(
     Connection,
-    112,
+    136,
     [
         bits,
         opened_ns,
@@ -97,6 +108,11 @@ layout!(
         rule_set,
         previous_rule_set,
         peer_flags,
+        peer_owner,
+        service,
+        backend,
+        backend_port,
+        resolution,
         verdict,
         previous_verdict,
         reason,
@@ -120,6 +136,10 @@ pub mod bits {
     pub const REOPENING: u64 = 1 << 3;
     /// The sweep is deleting the entry: as good as absent.
     pub const DELETING: u64 = 1 << 4;
+    /// The decision waits for the hook of the Service's backend: until then no record is owed and nothing is let back.
+    pub const DEFERRED: u64 = 1 << 5;
+    /// The backend's hook has denied a deferred connection, and counted it.
+    pub const REFUSED: u64 = 1 << 6;
     /// The peer of the one who opened it has answered.
     pub const REPLIED: u64 = 1 << 8;
     /// The pod has sent a TCP FIN.
@@ -129,3 +149,19 @@ pub mod bits {
     /// Either side has sent a TCP RST.
     pub const RESET: u64 = 1 << 11;
 }
+
+/// What user space has learnt of a connection from the kernel's connection tracking: the whole input of one run of
+/// [`PROGRAM_LEARN`](crate::names::PROGRAM_LEARN).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Learnt {
+    /// Which connection.
+    pub key: ConnectionKey,
+    /// The backend that the peer's address was translated to.
+    pub backend: Address,
+    /// The backend's port.
+    pub backend_port: u16,
+    /// Always zero.
+    pub zero: [u8; 2],
+}
+layout!(Learnt, 64, [key, backend, backend_port, zero]);

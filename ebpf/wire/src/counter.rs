@@ -25,6 +25,10 @@ vocabulary! {
         RecordsOwed = 17, "records_owed": "Records of open, change, progress and close that became due.";
         RecordsLost = 18, "records_lost": "Records that could not be kept, each counted in the table of losses.";
         LossesUnattributed = 19, "losses_unattributed": "Losses that had no room in the table of losses.";
+        ConnectionsDeferred = 20, "connections_deferred": "Connections to a Service that were let on to be decided at the backend's hook.";
+        DeferredDecided = 21, "deferred_decided": "Deferred connections that were then opened.";
+        DeferredForgotten = 22, "deferred_forgotten": "Deferred connections that ended without having been opened.";
+        DeferredReplies = 23, "deferred_replies": "Packets dropped because they answer a connection that is not decided yet.";
     }
 }
 

@@ -21,6 +21,16 @@ pub struct DenialKey {
     pub peer_flags: u32,
     /// The rule set of the policies that isolate the pod, 0 where another reason denied.
     pub rule_set: u32,
+    /// The Service that was addressed, 0 if none was.
+    pub service: u32,
+    /// [`NatResolution`](crate::NatResolution), 0 without a Service.
+    pub resolution: u8,
+    /// 1 where the packets went against the direction: they answer a connection that nobody saw begin.
+    pub is_answer: u8,
+    /// The port of the Service's backend, where `resolution` is `exact`.
+    pub backend_port: u16,
+    /// The Service's backend, where `resolution` is `exact`.
+    pub backend: Address,
     /// The pod's address.
     pub pod: Address,
     /// The peer's address.
@@ -42,7 +52,7 @@ pub struct DenialKey {
 }
 layout!(
     DenialKey,
-    72,
+    96,
     [
         generation,
         epoch,
@@ -51,6 +61,11 @@ layout!(
         peer,
         peer_flags,
         rule_set,
+        service,
+        resolution,
+        is_answer,
+        backend_port,
+        backend,
         pod,
         peer_address,
         port,
@@ -67,7 +82,8 @@ layout!(
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Denial {
-    /// Attempts. A TCP segment that repeats the source port and sequence number of the attempt before is not another.
+    /// Attempts. A TCP segment that repeats the source port and sequence number of the attempt before is not another, and
+    /// neither is a later fragment of a datagram.
     pub attempts: u64,
     /// Packets, repetitions included.
     pub packets: u64,

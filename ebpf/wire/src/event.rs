@@ -1,6 +1,6 @@
 //! What travels through the ring buffer.
 
-use crate::{ConnectionKey, layout};
+use crate::{Address, ConnectionKey, layout};
 
 /// One thing that happened to a connection. All kinds have one size, so that the position in the ring alone says where
 /// the next one begins.
@@ -34,6 +34,14 @@ pub struct Event {
     pub rule_set: u32,
     /// For a change: the rule set before.
     pub previous_rule_set: u32,
+    /// The Service that was addressed, 0 if none was.
+    pub service: u32,
+    /// The Service's backend, where `resolution` is `exact`.
+    pub backend: Address,
+    /// The backend's port.
+    pub backend_port: u16,
+    /// [`NatResolution`](crate::NatResolution), 0 without a Service.
+    pub resolution: u8,
     /// [`EventKind`](crate::EventKind).
     pub kind: u8,
     /// [`Verdict`](crate::Verdict).
@@ -50,10 +58,12 @@ pub struct Event {
     pub icmp_type: u8,
     /// The ICMP code of the packet that was decided on.
     pub icmp_code: u8,
+    /// Always zero.
+    pub zero: u8,
 }
 layout!(
     Event,
-    128,
+    152,
     [
         time_ns,
         opened_ns,
@@ -68,6 +78,10 @@ layout!(
         peer_flags,
         rule_set,
         previous_rule_set,
+        service,
+        backend,
+        backend_port,
+        resolution,
         kind,
         verdict,
         previous_verdict,
@@ -75,6 +89,7 @@ layout!(
         direction,
         tcp_flags,
         icmp_type,
-        icmp_code
+        icmp_code,
+        zero
     ]
 );

@@ -25,13 +25,14 @@ mod tables;
 mod vocabulary;
 
 pub use address::{Address, AddressKeyData, ipv4_mapped, is_ipv4_mapped};
-pub use connection::{Connection, ConnectionKey, bits};
+pub use connection::{Connection, ConnectionKey, Learnt, bits};
 pub use counter::Counter;
 pub use denial::{Denial, DenialKey, Loss, LossKey};
 pub use event::Event;
 pub use state::{ConnectionTimeouts, Settings, State, state_flags};
 pub use tables::{
-    AddressEntry, EndpointEntry, OwnAddressKey, PolicyEntry, PolicyKeyData, address_flags, endpoint_flags,
+    AddressEntry, EndpointEntry, Frontend, Frontends, OwnAddressKey, PolicyEntry, PolicyKeyData, ServiceEntry,
+    TransportAddress, address_flags, endpoint_flags, policy_outcome, service_kind,
 };
 pub use vocabulary::*;
 

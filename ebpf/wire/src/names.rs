@@ -9,6 +9,9 @@ pub const PROGRAM_TO_POD: &str = "pw_to_pod";
 /// The program that user space runs to sweep the connection table.
 pub const PROGRAM_SWEEP: &str = "pw_sweep";
 
+/// The program by which user space tells to which backend a connection was translated ([`Learnt`](crate::Learnt)).
+pub const PROGRAM_LEARN: &str = "pw_learn";
+
 /// One [`State`](crate::State), mapped by user space.
 pub const STATE: &str = "PW_STATE";
 /// One [`Settings`](crate::Settings).
@@ -21,6 +24,10 @@ pub const ENDPOINTS: &str = "PW_ENDPOINTS";
 pub const OWN_ADDRESSES: &str = "PW_OWN";
 /// Two slots of policy tables: [`PolicyKeyData`](crate::PolicyKeyData) to [`PolicyEntry`](crate::PolicyEntry).
 pub const POLICY: &str = "PW_POLICY";
+/// Two slots of tables of Services: [`TransportAddress`](crate::TransportAddress) to [`ServiceEntry`](crate::ServiceEntry).
+pub const SERVICES: &str = "PW_SERVICES";
+/// Two slots of tables of backends: [`TransportAddress`](crate::TransportAddress) to [`Frontends`](crate::Frontends).
+pub const FRONTENDS: &str = "PW_FRONTENDS";
 /// [`ConnectionKey`](crate::ConnectionKey) to [`Connection`](crate::Connection).
 pub const CONNECTIONS: &str = "PW_CONNECTIONS";
 /// [`DenialKey`](crate::DenialKey) to [`Denial`](crate::Denial).
@@ -45,6 +52,8 @@ pub const MAPS: &[&str] = &[
     ENDPOINTS,
     OWN_ADDRESSES,
     POLICY,
+    SERVICES,
+    FRONTENDS,
     CONNECTIONS,
     DENIALS,
     LOSSES,

@@ -13,8 +13,13 @@ pub struct AddressEntry {
     pub identity: u32,
     /// [`address_flags`].
     pub flags: u32,
+    /// The pod whatever its labels, never reused within a boot; 0 where it is none. A connection does not outlive it,
+    /// though its address may be given to another pod at once.
+    pub owner: u32,
+    /// The interface index of the endpoint on this node that has the address, 0 where none has.
+    pub interface: u32,
 }
-layout!(AddressEntry, 12, [class, identity, flags]);
+layout!(AddressEntry, 20, [class, identity, flags, owner, interface]);
 
 /// The flags of an [`AddressEntry`].
 pub mod address_flags {
@@ -66,10 +71,22 @@ impl PolicyKeyData {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct PolicyEntry {
-    /// The rule set: exactly the rules that allow it.
+    /// The rule set: exactly the rules that allow it, or the isolating policies where the outcome is `MIXED_DENIED`.
     pub rule_set: u32,
+    /// [`policy_outcome`].
+    pub outcome: u32,
 }
-layout!(PolicyEntry, 4, [rule_set]);
+layout!(PolicyEntry, 8, [rule_set, outcome]);
+
+/// What a [`PolicyEntry`] says. Others than the first are said of Services whose backends are not decided alike.
+pub mod policy_outcome {
+    /// It is allowed.
+    pub const ALLOWED: u32 = 0;
+    /// Some backends are allowed, and every other is an endpoint on this node, at whose hook it is decided.
+    pub const DEFERRED: u32 = 1;
+    /// Some backends are allowed, but nobody could tell the others apart.
+    pub const MIXED_DENIED: u32 = 2;
+}
 
 /// What is known of an endpoint: the value in the endpoint table, whose key is the interface index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,3 +129,77 @@ pub struct OwnAddressKey {
     pub address: Address,
 }
 layout!(OwnAddressKey, 20, [interface, address]);
+
+/// An address with a port: where a Service is reached, or one of its backends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(C)]
+pub struct TransportAddress {
+    /// The address.
+    pub address: Address,
+    /// The port.
+    pub port: u16,
+    /// The protocol of the IP header.
+    pub protocol: u8,
+    /// Always zero.
+    pub zero: u8,
+}
+layout!(TransportAddress, 20, [address, port, protocol, zero]);
+
+/// What stands behind a Service's address and port: the value in the table of services.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ServiceEntry {
+    /// The Service, by the number of its definition; never reused within a boot.
+    pub service: u32,
+    /// The class of the backends in the policy table.
+    pub class: u32,
+    /// The port under which the policy table has them.
+    pub port: u16,
+    /// [`service_kind`].
+    pub kind: u8,
+    /// Always zero.
+    pub zero: u8,
+}
+layout!(ServiceEntry, 12, [service, class, port, kind, zero]);
+
+/// How a [`ServiceEntry`] is decided.
+pub mod service_kind {
+    /// No backend is ready: nothing allows it.
+    pub const EMPTY: u8 = 0;
+    /// Every backend is of one class and has one port: what holds for a peer of that class.
+    pub const ALIKE: u8 = 1;
+    /// The class stands for this Service alone, and the entries for everybody say nothing of it.
+    pub const OWN: u8 = 2;
+    /// Every backend is on an address of this node, which is always allowed.
+    pub const NODE: u8 = 3;
+}
+
+/// Through which addresses of Services a packet to a backend may have come: the value in the table of frontends, whose
+/// key is the backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Frontends {
+    /// How many there are.
+    pub count: u32,
+    /// The first so many of these; the protocol is the backend's.
+    pub list: [Frontend; Frontends::MOST],
+}
+layout!(Frontends, 164, [count, list]);
+
+impl Frontends {
+    /// How many there may be. A backend with more stands in no table.
+    pub const MOST: usize = 8;
+}
+
+/// Where a Service is reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(C)]
+pub struct Frontend {
+    /// The address.
+    pub address: Address,
+    /// The port.
+    pub port: u16,
+    /// Always zero.
+    pub zero: [u8; 2],
+}
+layout!(Frontend, 20, [address, port, zero]);

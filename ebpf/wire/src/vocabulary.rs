@@ -102,6 +102,17 @@ vocabulary! {
         Related = 14, "related": "An ICMP error that quotes a packet of a recorded connection.";
         Neighbour = 15, "neighbour": "ARP, IPv6 neighbour discovery or multicast listener discovery, which a pod needs to live.";
         UnknownReference = 16, "unknown-reference": "An event referred to a definition that the agent does not hold.";
+        ServiceUnresolved = 17, "service-unresolved": "Some backends of the Service are denied, and the one that was meant was not seen on this node: nothing was let back.";
+    }
+}
+
+vocabulary! {
+    /// How far it was known to which backend a Service's address was translated.
+    NatResolution {
+        None = 1, "none": "The Service had no ready backend.";
+        Exact = 2, "exact": "The backend is known.";
+        AllBackends = 3, "all-backends": "Every ready backend was decided alike; which one it was is not known.";
+        Mixed = 4, "mixed": "The ready backends were decided differently, and which one it was is not known.";
     }
 }
 
@@ -110,7 +121,7 @@ vocabulary! {
     Known {
         Exact = 1, "exact": "The mapping from address to identity was live at the moment of the decision.";
         Late = 2, "late": "The identity was learned after the decision.";
-        Unknown = 3, "unknown": "The address belongs to the cluster's pods, but no pod was known to have it.";
+        Unknown = 3, "unknown": "The address belongs to the cluster's pods or is a Service's, but no pod was known to have it.";
         Node = 4, "node": "The address belongs to a node of the cluster.";
         External = 5, "external": "The address belongs to nothing in the cluster.";
     }

@@ -12,8 +12,10 @@ use crate::{
     world::{TO_ANYBODY_RANGE, World, families},
 };
 
+/// Bytes of an event in the ring, with the header before it.
+const EVENT_BYTES: u64 = size_of::<podwitness_wire::Event>() as u64 + 8;
 /// How many events one page holds.
-const ROOM: u64 = 4096 / 136;
+const ROOM: u64 = 4096 / EVENT_BYTES;
 
 fn tiny() -> Kernel {
     let mut kernel = Kernel::with(&Options { ring_bytes: 4096, ..options() });
@@ -92,8 +94,8 @@ fn reading_gives_nothing_back_until_it_is_acknowledged() {
         let next = kernel.outlet.read_events(from, 2, &mut first);
         kernel.outlet.read_events(from, 2, &mut again);
         assert_eq!((first.len(), &first), (2, &again));
-        assert_eq!(next, from + 2 * 136);
-        assert_eq!((kernel.outlet.acknowledged(), kernel.outlet.waiting_bytes(next)), (from, 136));
+        assert_eq!(next, from + 2 * EVENT_BYTES);
+        assert_eq!((kernel.outlet.acknowledged(), kernel.outlet.waiting_bytes(next)), (from, EVENT_BYTES));
         kernel.outlet.acknowledge_events(next);
         assert_eq!(kernel.outlet.acknowledged(), next);
         let mut rest = Vec::new();

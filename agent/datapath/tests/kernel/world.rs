@@ -122,15 +122,15 @@ impl World {
         }
         for family in families() {
             tables.own_addresses.push(OwnAddressKey { interface: self.interface, address: address(family.pod) });
-            let pod = AddressEntry { class: 0, identity: POD_IDENTITY, flags: 0 };
-            let peer = AddressEntry { class: PEER_CLASS, identity: PEER_IDENTITY, flags: 0 };
+            let pod = AddressEntry { class: 0, identity: POD_IDENTITY, flags: 0, ..AddressEntry::default() };
+            let peer = AddressEntry { class: PEER_CLASS, identity: PEER_IDENTITY, flags: 0, ..AddressEntry::default() };
             let node = address_flags::LOCAL_NODE | address_flags::NODE;
-            let node = AddressEntry { class: 0, identity: 0, flags: node };
+            let node = AddressEntry { class: 0, identity: 0, flags: node, ..AddressEntry::default() };
             for (host, entry) in [(family.pod, pod), (family.peer, peer), (family.node, node)] {
                 tables.addresses.push((AddressPrefix { address: address(host), bits: 128 }, entry));
             }
         }
-        let block = AddressEntry { class: BLOCK_CLASS, identity: 0, flags: 0 };
+        let block = AddressEntry { class: BLOCK_CLASS, identity: 0, flags: 0, ..AddressEntry::default() };
         for (prefix, bits, entry) in [
             ("203.0.113.0", 96 + 24, block),
             ("203.0.113.128", 96 + 25, AddressEntry::default()),
@@ -160,7 +160,10 @@ impl World {
     fn rules(&self) -> Vec<(PolicyPrefix, PolicyEntry)> {
         let rule = |bits, subject, class, protocol, port, rule_set| {
             let data = PolicyKeyData::new(subject, class, protocol, port);
-            (PolicyPrefix { data, bits }, PolicyEntry { rule_set: rule_set + self.rule_set_offset })
+            (
+                PolicyPrefix { data, bits },
+                PolicyEntry { rule_set: rule_set + self.rule_set_offset, ..PolicyEntry::default() },
+            )
         };
         let (any_protocol, any_port, whole) =
             (PolicyKeyData::ANY_PROTOCOL_BITS, PolicyKeyData::ANY_PORT_BITS, PolicyKeyData::BITS);
