@@ -26,8 +26,8 @@ pub(crate) const TO_PEER_SCTP: u32 = 15;
 pub(crate) const FROM_PEER_HTTP: u32 = 21;
 
 const INGRESS_SUBJECT: u32 = 1;
-const EGRESS_SUBJECT: u32 = 2;
-const PEER_CLASS: u32 = 7;
+pub(crate) const EGRESS_SUBJECT: u32 = 2;
+pub(crate) const PEER_CLASS: u32 = 7;
 const BLOCK_CLASS: u32 = 8;
 
 /// The addresses of one family.
@@ -102,6 +102,12 @@ impl World {
     /// The same, but no rule allows anything.
     pub(crate) fn closed() -> Self {
         Self { has_rules: false, ..Self::isolated() }
+    }
+
+    /// A pod that policies isolate in what leaves it alone.
+    pub(crate) fn open_to_ingress() -> Self {
+        let world = Self::isolated();
+        Self { endpoint_flags: world.endpoint_flags & !endpoint_flags::ISOLATED_INGRESS, ..world }
     }
 
     /// A pod that no policy selects.
