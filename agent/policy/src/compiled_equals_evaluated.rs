@@ -1,58 +1,140 @@
 //! The property that everything stands on: the tables decide each connection as the evaluator does, with the same rules.
 
-use crate::generate::{Probe, Random, Scenario, probes};
-use crate::{Decision, Direction, Evaluation, IdentityRef, Subject, Tables, compile, evaluate};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use crate::generate::{Probe, Random, Scenario, probes, probes_of_services};
+use crate::{
+    Backend, Decision, Direction, Evaluation, Frontend, IdentityRef, MOST_FRONTENDS, PortOutcome, Protocol, Resolution,
+    ServiceKind, ServiceVerdict, Subject, Tables, compile, evaluate, evaluate_service,
+};
 
 /// How many scenarios; `PODWITNESS_POLICY_CASES` asks for others.
 const CASES: u64 = 2000;
 /// How many of the probes of a scenario, which are thousands, each of its endpoints is asked about.
-const PROBES: usize = 50;
+const PROBES: usize = 40;
+/// The same for the frontends of its Services.
+const PROBES_OF_SERVICES: usize = 20;
 
 #[derive(Debug, Default)]
 struct Tally {
-    unknown: u64,
-    node: u64,
-    not_isolated: u64,
-    allowed: u64,
-    denied: u64,
-    service: u64,
+    decisions: BTreeMap<&'static str, u64>,
+    of_services: BTreeMap<&'static str, u64>,
+    kinds: BTreeMap<ServiceKind, u64>,
+    /// Scenarios in which a backend has more frontends than it can know.
+    crowded: u64,
 }
 
 impl Tally {
     fn add(&mut self, decision: &Decision) {
-        match decision {
-            Decision::UnknownEndpoint => self.unknown += 1,
-            Decision::Evaluated(Evaluation::Node) => self.node += 1,
-            Decision::Evaluated(Evaluation::NotIsolated) => self.not_isolated += 1,
-            Decision::Evaluated(Evaluation::Allowed(_)) => self.allowed += 1,
-            Decision::Evaluated(Evaluation::Denied(_)) => self.denied += 1,
-            Decision::Service { .. } => self.service += 1,
-        }
+        let (counts, name) = match decision {
+            Decision::UnknownEndpoint => (&mut self.decisions, "unknown"),
+            Decision::Evaluated(evaluation) => (
+                &mut self.decisions,
+                match evaluation {
+                    Evaluation::Node => "node",
+                    Evaluation::NotIsolated => "not isolated",
+                    Evaluation::Allowed(_) => "allowed",
+                    Evaluation::Denied(_) => "denied",
+                },
+            ),
+            Decision::Service { verdict, resolution, .. } => (
+                &mut self.of_services,
+                match (verdict, resolution) {
+                    (ServiceVerdict::Denied(_), Resolution::None) => "denied without a backend",
+                    (ServiceVerdict::Node, _) => "node",
+                    (ServiceVerdict::NotIsolated, _) => "not isolated",
+                    (ServiceVerdict::Allowed(_), _) => "allowed",
+                    (ServiceVerdict::Denied(_), _) => "denied",
+                    (ServiceVerdict::Deferred(_), _) => "deferred",
+                    (ServiceVerdict::MixedDenied(_), _) => "mixed and denied",
+                },
+            ),
+        };
+        *counts.entry(name).or_default() += 1;
     }
 
     fn assert_is_a_mix(&self) {
-        let total = self.unknown + self.node + self.not_isolated + self.allowed + self.denied;
-        for (name, count) in [
-            ("unknown", self.unknown),
-            ("node", self.node),
-            ("not isolated", self.not_isolated),
-            ("allowed", self.allowed),
-            ("denied", self.denied),
-        ] {
-            assert!(count * 100 >= total, "of {total} decisions less than 1% were `{name}`: {self:?}");
-        }
-        let isolated = self.allowed + self.denied;
-        assert!(self.allowed * 10 >= isolated, "less than 10% of the isolated were allowed: {self:?}");
-        assert!(self.denied * 10 >= isolated, "less than 10% of the isolated were denied: {self:?}");
+        let names = ["unknown", "node", "not isolated", "allowed", "denied"];
+        assert_each(&names, &self.decisions, 100);
+        let of = |name: &str| self.decisions[name];
+        let isolated = of("allowed") + of("denied");
+        assert!(of("allowed") * 10 >= isolated, "less than 10% of the isolated were allowed: {self:?}");
+        assert!(of("denied") * 10 >= isolated, "less than 10% of the isolated were denied: {self:?}");
+
+        let names =
+            ["node", "not isolated", "allowed", "denied", "denied without a backend", "deferred", "mixed and denied"];
+        assert_each(&names, &self.of_services, 200);
+        assert_each(&[ServiceKind::Alike, ServiceKind::Own, ServiceKind::Node, ServiceKind::Empty], &self.kinds, 100);
+        assert!(self.crowded > 0, "no backend had more frontends than it can know: {self:?}");
     }
 }
 
-fn expected(scenario: &Scenario, interface: usize, direction: Direction, probe: Probe) -> Decision {
-    let pod = scenario.endpoints[interface].pod.as_ref().and_then(|name| scenario.cluster.pods.get(name));
-    pod.map_or(Decision::UnknownEndpoint, |pod| {
-        let subject = Subject { pod, node_addresses: &scenario.node_addresses };
-        Decision::Evaluated(evaluate(&scenario.cluster, &subject, direction, probe.peer, probe.protocol, probe.port))
-    })
+/// Asserts that each name counts for at least one in `share`.
+fn assert_each<K: Ord + std::fmt::Debug>(names: &[K], counts: &BTreeMap<K, u64>, share: u64) {
+    let total: u64 = counts.values().sum();
+    for name in names {
+        let count = counts.get(name).copied().unwrap_or_default();
+        assert!(count * share >= total, "of {total} less than one in {share} was {name:?}: {counts:?}");
+    }
+}
+
+/// The scenario as the evaluator sees it.
+struct Expectation<'a> {
+    scenario: &'a Scenario,
+    /// The frontends of each backend that can decide.
+    backends: BTreeMap<Backend, BTreeSet<Frontend>>,
+    /// Whether there is a backend that cannot decide because it has too many.
+    is_crowded: bool,
+}
+
+impl<'a> Expectation<'a> {
+    fn of(scenario: &'a Scenario) -> Self {
+        let known = scenario.endpoints.iter().filter_map(|endpoint| {
+            let pod = scenario.cluster.pods.get(endpoint.pod.as_ref()?)?;
+            Some((pod, pod.addresses.iter().chain(&endpoint.addresses).copied()))
+        });
+        let (pods, local): (Vec<_>, Vec<_>) = known.unzip();
+        let local: BTreeSet<IpAddr> = local.into_iter().flatten().collect();
+        let mut backends: BTreeMap<Backend, BTreeSet<Frontend>> = BTreeMap::new();
+        // All endpoints are on one node, on which a backend does not depend on who asks.
+        for (pod, probe) in pods
+            .first()
+            .into_iter()
+            .flat_map(|pod| probes_of_services(scenario).into_iter().map(move |probe| (pod, probe)))
+        {
+            let Some(protocol) = Protocol::ALL.into_iter().find(|known| known.number() == probe.protocol) else {
+                continue;
+            };
+            let Some(port) = probe.port else { continue };
+            let subject = Subject { pod, node_addresses: &scenario.node_addresses };
+            let evaluated = evaluate_service(&scenario.cluster, &subject, probe.peer, probe.protocol, probe.port);
+            let Some(evaluated) = evaluated.filter(|evaluated| evaluated.keeps_source) else { continue };
+            for backend in evaluated.backends.into_keys().filter(|backend| local.contains(&backend.address)) {
+                backends.entry(backend).or_default().insert(Frontend { address: probe.peer, protocol, port });
+            }
+        }
+        let is_crowded = backends.values().any(|frontends| frontends.len() > MOST_FRONTENDS);
+        backends.retain(|_, frontends| frontends.len() <= MOST_FRONTENDS);
+        Self { scenario, backends, is_crowded }
+    }
+
+    fn decision(&self, endpoint: usize, direction: Direction, probe: Probe) -> Decision {
+        let cluster = &self.scenario.cluster;
+        let pod = self.scenario.endpoints[endpoint].pod.as_ref().and_then(|name| cluster.pods.get(name));
+        let Some(pod) = pod else { return Decision::UnknownEndpoint };
+        let subject = Subject { pod, node_addresses: &self.scenario.node_addresses };
+        if direction == Direction::Egress
+            && let Some(evaluated) = evaluate_service(cluster, &subject, probe.peer, probe.protocol, probe.port)
+        {
+            return Decision::Service {
+                service: evaluated.service.name.clone(),
+                verdict: evaluated.verdict(|backend| self.backends.contains_key(backend)),
+                resolution: evaluated.resolution(),
+            };
+        }
+        Decision::Evaluated(evaluate(cluster, &subject, direction, probe.peer, probe.protocol, probe.port))
+    }
 }
 
 fn number_of_cases() -> u64 {
@@ -67,18 +149,33 @@ fn tables_decide_as_the_evaluator_does() {
     let mut tally = Tally::default();
     for seed in 0..number_of_cases() {
         let scenario = Scenario::random(seed);
+        let expectation = Expectation::of(&scenario);
         let tables = compile(&scenario.input());
+        let backends: BTreeMap<Backend, BTreeSet<Frontend>> =
+            tables.backends.iter().map(|(backend, of)| (*backend, of.iter().copied().collect())).collect();
+        assert_eq!(backends, expectation.backends, "seed {seed}");
+        tally.crowded += u64::from(expectation.is_crowded);
+        for target in tables.services.values() {
+            *tally.kinds.entry(target.kind).or_default() += 1;
+        }
+
         let mut random = Random::new(!seed);
+        let of_services = probes_of_services(&scenario);
+        let of_services = |random: &mut Random| {
+            (0..PROBES_OF_SERVICES.min(of_services.len())).map(|_| *random.pick(&of_services)).collect::<Vec<_>>()
+        };
         let probes = probes(&mut random, &scenario);
         for (number, endpoint) in scenario.endpoints.iter().enumerate() {
-            for probe in std::iter::repeat_with(|| *random.pick(&probes)).take(PROBES) {
+            let mut asked: Vec<Probe> = (0..PROBES).map(|_| *random.pick(&probes)).collect();
+            asked.extend(of_services(&mut random));
+            for probe in asked {
                 for direction in [Direction::Ingress, Direction::Egress] {
-                    let expected = expected(&scenario, number, direction, probe);
+                    let expected = expectation.decision(number, direction, probe);
                     let decided = tables.decide(endpoint.interface, direction, probe.peer, probe.protocol, probe.port);
                     assert_eq!(
                         decided, expected,
                         "seed {seed}: {direction:?} of {:?}, {probe:?}\n{:#?}",
-                        endpoint.pod, scenario.cluster.policies
+                        endpoint.pod, scenario.cluster
                     );
                     tally.add(&decided);
                 }
@@ -124,6 +221,14 @@ fn the_same_input_compiles_to_the_same_tables() {
             pod.ports.reverse();
             pod.addresses.reverse();
         }
+        for service in shuffled.cluster.services.values_mut() {
+            service.ports.reverse();
+            service.cluster_addresses.reverse();
+        }
+        for slice in shuffled.cluster.endpoint_slices.values_mut() {
+            slice.ports.reverse();
+            slice.endpoints.reverse();
+        }
         assert_eq!(tables, compile(&shuffled.input()), "seed {seed}, in another order");
     }
 }
@@ -136,7 +241,7 @@ fn entries_are_sorted_canonical_and_never_empty() {
         for entry in &ports {
             let beyond = u32::from(entry.port) & ((1_u32 << (16 - entry.port_bits)) - 1);
             assert_eq!(beyond, 0, "seed {seed}: {entry:?}");
-            assert!(!entry.rule_set.is_empty(), "seed {seed}: {entry:?}");
+            assert!(!entry.rule_set.is_empty() || entry.outcome == PortOutcome::Deferred, "seed {seed}: {entry:?}");
             assert!(entry.protocol.is_some() || (entry.port, entry.port_bits) == (0, 0), "seed {seed}: {entry:?}");
         }
         assert!(addresses.keys().all(|net| *net == net.trunc()), "seed {seed}");

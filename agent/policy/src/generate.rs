@@ -1,4 +1,4 @@
-//! Random clusters and policies, for property tests: the same seed gives the same, on every machine.
+//! Random clusters, Services and policies, for property tests: the same seed gives the same, on every machine.
 //!
 //! Addresses are those kept for documentation and for private networks. What is made is skewed towards what is hard: names
 //! that collide, blocks that nest and except, ports side by side, addresses that two pods claim.
@@ -7,6 +7,7 @@ mod clusters;
 mod manifest;
 mod policies;
 mod probes;
+mod services;
 
 use std::net::IpAddr;
 
@@ -15,7 +16,7 @@ use crate::model::Cluster;
 
 pub use manifest::manifest;
 pub use policies::policies;
-pub use probes::{Probe, probes};
+pub use probes::{Probe, probes, probes_of_services};
 
 /// A stream of numbers that follows from its seed (`SplitMix64`).
 #[derive(Clone, Debug)]

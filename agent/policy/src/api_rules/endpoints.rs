@@ -7,7 +7,7 @@ use super::world::{
     ingress_policy,
 };
 use crate::compile::{Endpoint, Input, compile};
-use crate::model::ObjectName;
+use crate::model::{AuditTrail, ExternalAddresses, ObjectName, WitnessMode};
 use crate::revision::policy_sha256;
 use crate::tables::{Decision, IdentityRef, Side, Tables};
 
@@ -36,6 +36,26 @@ fn an_endpoint_without_a_known_pod_decides_nothing() {
 fn an_endpoint_has_the_addresses_that_were_read_and_those_of_its_pod() {
     let own = World::new([]).tables().endpoints[&5].addresses.clone();
     assert_eq!(own, [address(SHOP_WEB), address("fe80::5")]);
+}
+
+#[test]
+fn an_endpoint_has_the_witness_mode_of_its_namespace_where_that_says_one() {
+    let audits = |mode| {
+        let mut world = World::new([]);
+        let trail = AuditTrail {
+            name: ObjectName::new("shop", "default"),
+            retention: None,
+            legal_hold: false,
+            mode,
+            external_addresses: ExternalAddresses::Full,
+        };
+        world.cluster.trails.insert("shop".to_owned(), trail);
+        world.tables().endpoints[&5].audits
+    };
+    assert_eq!(World::new([]).tables().endpoints[&5].audits, None);
+    assert_eq!(audits(None), None);
+    assert_eq!(audits(Some(WitnessMode::Audit)), Some(true));
+    assert_eq!(audits(Some(WitnessMode::Enforce)), Some(false));
 }
 
 #[test]

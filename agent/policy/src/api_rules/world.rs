@@ -9,7 +9,7 @@ use std::num::NonZeroU16;
 use podwitness_wire::{Direction, TCP};
 
 use crate::compile::{Endpoint, Input, compile};
-use crate::evaluate::{Evaluation, Subject, evaluate};
+use crate::evaluate::{Evaluation, Subject, evaluate, evaluate_service};
 use crate::model::{
     Cluster, IpBlock, LabelSelector, NamedPort, Namespace, NetworkPolicy, Node, ObjectName, Peer, Peers, Phase, Pod,
     PortMatch, PortRange, Ports, Protocol, Rule,
@@ -93,25 +93,48 @@ impl World {
         self.cluster.pods.get_mut(&ObjectName::new(namespace, name)).expect("a pod of this world")
     }
 
+    /// The tables of `node-a`, with an endpoint for each of its pods.
     pub(super) fn tables(&self) -> Tables {
-        let pod = ObjectName::new("shop", "web");
-        let endpoint = Endpoint { interface: INTERFACE, pod: Some(pod), addresses: vec![address("fe80::5")] };
+        let web = ObjectName::new("shop", "web");
+        let others = self.cluster.pods.values().filter(|pod| pod.node.as_deref() == Some("node-a") && pod.name != web);
+        let others = (INTERFACE + 1..).zip(others.map(|pod| (pod.name.clone(), Vec::new())));
+        let endpoints = [(INTERFACE, (web.clone(), vec![address("fe80::5")]))].into_iter().chain(others);
+        let endpoints =
+            endpoints.map(|(interface, (pod, addresses))| Endpoint { interface, pod: Some(pod), addresses });
         compile(&Input {
             cluster: &self.cluster,
             node: "node-a",
             node_addresses: &self.node_addresses,
-            endpoints: &[endpoint],
+            endpoints: &endpoints.collect::<Vec<_>>(),
         })
     }
 
     /// What is decided of a connection of `shop/web`, by the evaluator and by the tables, which must agree.
-    pub(super) fn ask(&self, direction: Direction, peer: &str, protocol: u8, port: Option<u16>) -> Evaluation {
-        let pod = &self.cluster.pods[&ObjectName::new("shop", "web")];
-        let subject = Subject { pod, node_addresses: &self.node_addresses };
-        let evaluated = evaluate(&self.cluster, &subject, direction, address(peer), protocol, port);
-        let decided = self.tables().decide(INTERFACE, direction, address(peer), protocol, port);
-        assert_eq!(decided, Decision::Evaluated(evaluated.clone()));
+    pub(super) fn decide(&self, direction: Direction, peer: &str, protocol: u8, port: Option<u16>) -> Decision {
+        let (cluster, peer) = (&self.cluster, address(peer));
+        let subject =
+            Subject { pod: &cluster.pods[&ObjectName::new("shop", "web")], node_addresses: &self.node_addresses };
+        let tables = self.tables();
+        let service =
+            (direction == Direction::Egress).then(|| evaluate_service(cluster, &subject, peer, protocol, port));
+        let evaluated = match service.flatten() {
+            Some(evaluated) => Decision::Service {
+                service: evaluated.service.name.clone(),
+                verdict: evaluated.verdict(|backend| tables.backends.contains_key(backend)),
+                resolution: evaluated.resolution(),
+            },
+            None => Decision::Evaluated(evaluate(cluster, &subject, direction, peer, protocol, port)),
+        };
+        assert_eq!(tables.decide(INTERFACE, direction, peer, protocol, port), evaluated);
         evaluated
+    }
+
+    /// The same of a connection that is to no Service.
+    pub(super) fn ask(&self, direction: Direction, peer: &str, protocol: u8, port: Option<u16>) -> Evaluation {
+        match self.decide(direction, peer, protocol, port) {
+            Decision::Evaluated(evaluation) => evaluation,
+            other => panic!("{other:?}"),
+        }
     }
 
     pub(super) fn ingress(&self, peer: &str, port: u16) -> Evaluation {

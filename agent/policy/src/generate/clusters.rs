@@ -6,7 +6,7 @@ use std::num::NonZeroU16;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::{Random, Scenario, policies};
+use super::{Random, Scenario, policies, services};
 use crate::compile::Endpoint;
 use crate::model::{Cluster, Labels, NamedPort, Namespace, Node, ObjectName, Phase, Pod, Protocol};
 
@@ -17,7 +17,7 @@ pub(super) fn scenario(random: &mut Random) -> Scenario {
     let mut cluster = Cluster { namespaces: namespaces(random), nodes: nodes(random), ..Cluster::default() };
     for number in 0..3 + u8::try_from(random.below(8)).expect("below eight") {
         let mut pod = pod(random, number);
-        if random.percent(4)
+        if random.percent(12)
             && let Some(other) = cluster.pods.values().next()
         {
             pod.addresses.clone_from(&other.addresses);
@@ -33,6 +33,7 @@ pub(super) fn scenario(random: &mut Random) -> Scenario {
         // An address of an interface that the Node object does not have, such as the gateway of the pods.
         node_addresses.push(pod_v4(0, 1));
     }
+    services::Words { node: &node, node_addresses: &node_addresses }.add_services(random, &mut cluster);
     let endpoints = endpoints(random, &cluster, &node);
     Scenario { cluster, node, node_addresses, endpoints }
 }

@@ -37,6 +37,23 @@ pub fn probes(random: &mut Random, scenario: &Scenario) -> Vec<Probe> {
     probes
 }
 
+/// Every frontend of a Service at the scenario's node, and its port with another protocol.
+pub fn probes_of_services(scenario: &Scenario) -> Vec<Probe> {
+    let mut probes = BTreeSet::new();
+    for service in scenario.cluster.services.values() {
+        for port in &service.ports {
+            let own = service.cluster_addresses.iter().chain(&service.external_addresses);
+            let own = own.map(|address| (*address, port.port));
+            let of_node = scenario.node_addresses.iter().filter_map(|address| Some((*address, port.node_port?)));
+            for (peer, number) in own.chain(of_node) {
+                let protocols = [port.protocol.number(), SCTP];
+                probes.extend(protocols.map(|protocol| Probe { peer, protocol, port: Some(number.get()) }));
+            }
+        }
+    }
+    probes.into_iter().collect()
+}
+
 fn rules(scenario: &Scenario) -> impl Iterator<Item = (&Peers, &Ports)> {
     scenario
         .cluster
@@ -55,6 +72,7 @@ fn peers(random: &mut Random, scenario: &Scenario) -> BTreeSet<IpAddr> {
     let mut peers: BTreeSet<IpAddr> = cluster.pods.values().flat_map(|pod| pod.addresses.iter().copied()).collect();
     peers.extend(cluster.nodes.values().flat_map(|node| node.addresses.iter().copied()));
     peers.extend(&scenario.node_addresses);
+    peers.extend(cluster.services.values().flat_map(|service| &service.cluster_addresses));
     for cidr in cluster.nodes.values().flat_map(|node| &node.pod_cidrs) {
         peers.extend(edges(*cidr));
     }
@@ -99,6 +117,8 @@ fn ports(random: &mut Random, scenario: &Scenario) -> BTreeSet<u16> {
         }
     }
     boundaries.extend(scenario.cluster.pods.values().flat_map(|pod| &pod.ports).map(|port| port.port.get()));
+    boundaries
+        .extend(scenario.cluster.services.values().flat_map(|service| &service.ports).map(|port| port.port.get()));
     boundaries.insert(u16::try_from(random.below(1 << 16)).expect("below 65536"));
     let beside = |port: u16| [port.saturating_sub(1), port, port.saturating_add(1)];
     boundaries.into_iter().flat_map(beside).filter(|port| *port != 0).collect()

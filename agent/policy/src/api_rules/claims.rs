@@ -1,0 +1,63 @@
+//! Who has an address that several pods claim.
+
+use super::world::{SHOP_DB, World, address};
+use crate::model::{Cluster, ObjectName, Pod};
+
+const CLAIMED: &str = "10.244.1.77";
+
+/// Pods that claim the same address, by name: whether each is being deleted, and when it was made.
+fn claimed(claims: &[(&str, bool, Option<i64>)]) -> Cluster {
+    let mut world = World::new([]);
+    let pod = world.pod_mut("shop", "web").clone();
+    for (name, is_being_deleted, created) in claims.iter().copied() {
+        let (name, addresses) = (ObjectName::new("shop", name), vec![address(CLAIMED)]);
+        world.cluster.pods.insert(name.clone(), Pod { name, addresses, is_being_deleted, created, ..pod.clone() });
+    }
+    world.cluster
+}
+
+/// Who has the address, of which one place in the code decides.
+fn owner(cluster: &Cluster) -> Option<&str> {
+    let owner = cluster.pod_at(address(CLAIMED));
+    let of_all = cluster.owners();
+    assert_eq!(of_all[&address(CLAIMED)], owner);
+    owner.map(|pod| pod.name.name.as_str())
+}
+
+#[test]
+fn the_one_that_was_made_later_has_it() {
+    assert_eq!(owner(&claimed(&[("a", false, Some(1)), ("b", false, Some(2)), ("c", false, Some(0))])), Some("b"));
+}
+
+#[test]
+fn one_that_is_being_deleted_has_it_only_where_no_other_claims_it() {
+    assert_eq!(owner(&claimed(&[("a", true, Some(9)), ("b", false, Some(1))])), Some("b"));
+    assert_eq!(owner(&claimed(&[("a", true, None), ("b", false, None)])), Some("b"));
+    assert_eq!(owner(&claimed(&[("a", true, Some(9)), ("b", true, Some(1))])), Some("a"));
+    assert_eq!(owner(&claimed(&[("a", true, None)])), Some("a"));
+}
+
+#[test]
+fn it_is_nobodys_where_nothing_tells_them_apart() {
+    assert_eq!(owner(&claimed(&[("a", false, Some(1)), ("b", false, Some(1))])), None);
+    assert_eq!(owner(&claimed(&[("a", false, Some(1)), ("b", false, None)])), None);
+    assert_eq!(owner(&claimed(&[("a", true, Some(3)), ("b", false, Some(1)), ("c", false, Some(1))])), None);
+}
+
+#[test]
+fn pods_that_have_ended_claim_nothing() {
+    let mut cluster = claimed(&[("a", false, Some(1)), ("b", false, Some(2))]);
+    let newest = cluster.pods.get_mut(&ObjectName::new("shop", "b")).expect("it was put there");
+    newest.phase = crate::Phase::Succeeded;
+    assert_eq!(owner(&cluster), Some("a"));
+}
+
+#[test]
+fn a_newer_claim_of_another_node_does_not_take_the_address_from_an_interface_here() {
+    let mut cluster = claimed(&[("a", false, Some(1)), ("b", false, Some(2))]);
+    cluster.pods.get_mut(&ObjectName::new("shop", "b")).expect("it was put there").node = Some("node-b".to_owned());
+    let name = |node| cluster.pod_on(node, address(CLAIMED)).map(|pod| pod.name.name.as_str());
+    assert_eq!((name("node-a"), name("node-b"), name("node-c")), (Some("a"), Some("b"), None));
+    assert_eq!(owner(&cluster), Some("b"));
+    assert_eq!(cluster.pod_on("node-a", address(SHOP_DB)), None);
+}
