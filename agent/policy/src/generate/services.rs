@@ -28,8 +28,14 @@ impl Words<'_> {
     }
 
     fn add(&self, random: &mut Random, cluster: &mut Cluster, service: Service) {
+        let mut endpoints: Option<Vec<SliceEndpoint>> = None;
         for number in 0..=random.below(3) {
-            let slice = self.slice(random, cluster, &service, number);
+            let mut slice = self.slice(random, cluster, &service, number);
+            // Backends that differ in nothing but their port.
+            match &endpoints {
+                Some(same) if random.percent(35) => slice.endpoints.clone_from(same),
+                _ => endpoints = Some(slice.endpoints.clone()),
+            }
             cluster.endpoint_slices.insert(slice.name.clone(), slice);
         }
         cluster.services.insert(service.name.clone(), service);
