@@ -1,4 +1,5 @@
-//! What goes into the store together: spool records from one position to another, by namespace.
+//! What goes into the store together: spool records from one position to another, by table: verdicts by namespace,
+//! coverage and policies by day.
 //!
 //! A batch is of one origin, because a file states the boot, the agent and the eBPF object that it comes from. Batches
 //! of the spool are never split between two of ours: the cursor stands only between them.
@@ -7,14 +8,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use chrono::{DateTime, Utc};
+use arrow_array::RecordBatch;
+use chrono::{DateTime, NaiveDate, Utc};
 use parquet::errors::ParquetError;
-use podwitness_schemas::{layout, verdicts};
 use podwitness_spool::{Batch as Spooled, Origin, Position, Record};
 
 use crate::file;
-use crate::rows::Rows;
+use crate::rows::{Common, CoverageRows, PolicyRows, Span, VerdictRows};
 use crate::staging::{Content, NewFile};
+use crate::table::Table;
 
 /// When a batch is closed.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +35,22 @@ pub struct Batch {
     opened: Instant,
     bytes: u64,
     oldest: Option<DateTime<Utc>>,
-    namespaces: BTreeMap<String, Rows>,
+    verdicts: BTreeMap<String, VerdictRows>,
+    coverage: Days<CoverageRows>,
+    policies: Days<PolicyRows>,
+}
+
+/// Rows of one day each, in the order of `seq`: a day comes twice where somebody sets the clock back over midnight.
+struct Days<R>(Vec<(NaiveDate, R)>);
+
+impl<R> Days<R> {
+    fn rows_at(&mut self, time: DateTime<Utc>, new: impl FnOnce() -> R) -> &mut R {
+        let date = time.date_naive();
+        if self.0.last().is_none_or(|(day, _)| *day != date) {
+            self.0.push((date, new()));
+        }
+        &mut self.0.last_mut().expect("it was put there just now, if not before").1
+    }
 }
 
 impl Batch {
@@ -46,7 +63,9 @@ impl Batch {
             opened: Instant::now(),
             bytes: 0,
             oldest: None,
-            namespaces: BTreeMap::new(),
+            verdicts: BTreeMap::new(),
+            coverage: Days(Vec::new()),
+            policies: Days(Vec::new()),
         };
         batch.append(spooled);
         batch
@@ -61,16 +80,31 @@ impl Batch {
     pub fn append(&mut self, spooled: &Spooled) {
         self.end = spooled.end;
         self.bytes += spooled.bytes;
+        let definitions = &spooled.definitions;
         for record in &spooled.records {
-            let Record::Verdict(verdict) = record;
-            let time = file::timestamp(verdict.time_us);
+            let origin = || Arc::clone(&self.origin);
+            let time = match record {
+                Record::Verdict(verdict) => {
+                    if !self.verdicts.contains_key(&verdict.namespace) {
+                        let rows = VerdictRows::new(origin(), Arc::clone(&self.label_columns));
+                        self.verdicts.insert(verdict.namespace.clone(), rows);
+                    }
+                    let rows = self.verdicts.get_mut(&verdict.namespace).expect("it was put there just now");
+                    rows.append(verdict, definitions);
+                    file::timestamp(verdict.time_us)
+                }
+                Record::Coverage(coverage) => {
+                    let time = file::timestamp(coverage.time_us);
+                    self.coverage.rows_at(time, || CoverageRows::new(origin())).append(coverage, definitions);
+                    time
+                }
+                Record::Policy(version) => {
+                    let time = file::timestamp(version.time_us);
+                    self.policies.rows_at(time, || PolicyRows::new(origin())).append(version, definitions);
+                    time
+                }
+            };
             self.oldest = Some(self.oldest.map_or(time, |oldest| oldest.min(time)));
-            if !self.namespaces.contains_key(&verdict.namespace) {
-                let rows = Rows::new(Arc::clone(&self.origin), Arc::clone(&self.label_columns));
-                self.namespaces.insert(verdict.namespace.clone(), rows);
-            }
-            let rows = self.namespaces.get_mut(&verdict.namespace).expect("it was put there just now");
-            rows.append(verdict, &spooled.definitions);
         }
     }
 
@@ -100,37 +134,46 @@ impl Batch {
 
     /// How many ids in records had no definition in the spool.
     pub fn unresolved(&self) -> u64 {
-        self.namespaces.values().map(Rows::unresolved).sum()
+        let verdicts = self.verdicts.values().map(VerdictRows::common);
+        let coverage = self.coverage.0.iter().map(|(_, rows)| rows.common());
+        let policies = self.policies.0.iter().map(|(_, rows)| rows.common());
+        verdicts.chain(coverage).chain(policies).map(Common::unresolved).sum()
     }
 
-    /// One file a namespace, to be kept for `retention` after the last time in it. Empty where there are no records.
+    /// One file a namespace of verdicts, and one a day of coverage and of policies, to be kept for `retention` after the
+    /// last time in it. Empty where there are no records.
     pub fn into_files(self, retention: Duration) -> Result<Vec<NewFile>, ParquetError> {
-        let Self { origin, namespaces, .. } = self;
-        namespaces.into_iter().map(|(namespace, rows)| new_file(&origin, &namespace, rows, retention)).collect()
+        let Self { origin, verdicts, coverage, policies, .. } = self;
+        let span = |common: &Common| common.span().expect("rows are there because of a record").clone();
+        // What explains comes before what it explains.
+        let policies = policies.0.into_iter().map(|(_, rows)| (Table::Policies, span(rows.common()), rows.finish()));
+        let coverage = coverage.0.into_iter().map(|(_, rows)| (Table::Coverage, span(rows.common()), rows.finish()));
+        let verdicts = verdicts
+            .into_iter()
+            .map(|(namespace, rows)| (Table::Verdicts { namespace }, span(rows.common()), rows.finish()));
+        let tables = policies.chain(coverage).chain(verdicts);
+        tables.map(|(table, span, rows)| new_file(&origin, &table, &span, &rows, retention)).collect()
     }
 }
 
-fn new_file(origin: &Origin, namespace: &str, rows: Rows, retention: Duration) -> Result<NewFile, ParquetError> {
-    let span = rows.span().expect("a namespace is there because of a record").clone();
+fn new_file(
+    origin: &Origin,
+    table: &Table,
+    span: &Span,
+    rows: &RecordBatch,
+    retention: Duration,
+) -> Result<NewFile, ParquetError> {
     let last_time = file::timestamp(span.last_time);
     let retain_until = chrono::Duration::from_std(retention)
         .ok()
         .and_then(|retention| last_time.checked_add_signed(retention))
         .unwrap_or(DateTime::<Utc>::MAX_UTC);
-    let opening_time = file::timestamp(span.opening_time);
     Ok(NewFile {
-        path: layout::verdicts_path(
-            &origin.cluster,
-            namespace,
-            opening_time,
-            &origin.node,
-            &origin.boot,
-            span.first_seq,
-        ),
-        bytes: file::encode(rows, &span, namespace, retain_until)?,
+        path: table.path(origin, span),
+        bytes: file::encode(table, rows, origin, span, retain_until)?,
         content: Content {
-            namespace: namespace.to_owned(),
-            schema_version: verdicts::VERSION,
+            namespace: table.namespace().map(str::to_owned),
+            schema_version: table.version(),
             rows: span.rows,
             first_seq: span.first_seq,
             last_seq: span.last_seq,

@@ -1,4 +1,4 @@
-//! One namespace's rows as the bytes of a Parquet file.
+//! One table's rows as the bytes of a Parquet file.
 //!
 //! `time` and `seq` are delta-encoded and everything else is a dictionary as long as that is smaller; row groups have
 //! [`ROW_GROUP_ROWS`] rows; there is a page index, and bloom filters on the columns that a person asks for one value
@@ -14,10 +14,11 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{KeyValue, SortingColumn};
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
-use podwitness_schemas::{metadata, verdicts};
+use podwitness_schemas::metadata;
 use podwitness_spool::Origin;
 
-use crate::rows::{Rows, Span};
+use crate::rows::Span;
+use crate::table::Table;
 
 /// Rows in a row group: `DuckDB`'s own size, so that its threads share a file evenly.
 pub const ROW_GROUP_ROWS: usize = 122_880;
@@ -29,15 +30,20 @@ const ZSTD_LEVEL: i32 = 3;
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 
 const DELTA_COLUMNS: [&str; 2] = ["time", "seq"];
-const BLOOM_COLUMNS: [&str; 4] = ["src_ip", "dst_ip", "src_pod", "dst_pod"];
 
-/// The bytes of a file of `rows`, which cover `span`, are of `namespace` and are to be kept until `retain_until`.
-pub fn encode(rows: Rows, span: &Span, namespace: &str, retain_until: DateTime<Utc>) -> Result<Vec<u8>, ParquetError> {
-    let metadata = key_values(rows.origin(), span, namespace, retain_until);
-    let batch = rows.finish();
-    let properties = properties(&batch)?.set_key_value_metadata(Some(metadata)).build();
-    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), Some(properties))?;
-    writer.write(&batch)?;
+/// The bytes of a file of `rows`, which are of `table`, come from `origin`, cover `span` and are to be kept until
+/// `retain_until`.
+pub fn encode(
+    table: &Table,
+    rows: &RecordBatch,
+    origin: &Origin,
+    span: &Span,
+    retain_until: DateTime<Utc>,
+) -> Result<Vec<u8>, ParquetError> {
+    let metadata = key_values(table, origin, span, retain_until);
+    let properties = properties(table, rows)?.set_key_value_metadata(Some(metadata)).build();
+    let mut writer = ArrowWriter::try_new(Vec::new(), rows.schema(), Some(properties))?;
+    writer.write(rows)?;
     writer.into_inner()
 }
 
@@ -46,7 +52,7 @@ pub fn timestamp(microseconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_micros(microseconds).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
-fn properties(batch: &RecordBatch) -> Result<WriterPropertiesBuilder, ParquetError> {
+fn properties(table: &Table, batch: &RecordBatch) -> Result<WriterPropertiesBuilder, ParquetError> {
     let seq = i32::try_from(batch.schema_ref().index_of("seq")?)?;
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("podwitness-exporter ", env!("CARGO_PKG_VERSION")).to_owned())
@@ -54,14 +60,14 @@ fn properties(batch: &RecordBatch) -> Result<WriterPropertiesBuilder, ParquetErr
         .set_dictionary_enabled(true)
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        // All columns before `policies` are leaves, so the field's index is the leaf's.
+        // All columns before it are leaves, so the field's index is the leaf's.
         .set_sorting_columns(Some(vec![SortingColumn { column_idx: seq, descending: false, nulls_first: false }]));
     for name in DELTA_COLUMNS {
         properties = properties
             .set_column_dictionary_enabled(ColumnPath::from(name), false)
             .set_column_encoding(ColumnPath::from(name), Encoding::DELTA_BINARY_PACKED);
     }
-    for name in BLOOM_COLUMNS {
+    for &name in table.bloom_columns() {
         let column = batch.column_by_name(name).expect("the schema has the columns that are filtered on");
         // The library begins with room for so many and folds the filter down at the end; its default is a megabyte
         // each.
@@ -74,11 +80,11 @@ fn properties(batch: &RecordBatch) -> Result<WriterPropertiesBuilder, ParquetErr
     Ok(properties)
 }
 
-fn key_values(origin: &Origin, span: &Span, namespace: &str, retain_until: DateTime<Utc>) -> Vec<KeyValue> {
+fn key_values(table: &Table, origin: &Origin, span: &Span, retain_until: DateTime<Utc>) -> Vec<KeyValue> {
     let mut pairs = vec![
-        (metadata::SCHEMA_VERSION, verdicts::VERSION.to_string()),
+        (metadata::TABLE, table.name().to_owned()),
+        (metadata::SCHEMA_VERSION, table.version().to_string()),
         (metadata::CLUSTER, origin.cluster.clone()),
-        (metadata::NAMESPACE, namespace.to_owned()),
         (metadata::NODE, origin.node.clone()),
         (metadata::BOOT, origin.boot.clone()),
         (metadata::FIRST_SEQ, span.first_seq.to_string()),
@@ -89,6 +95,7 @@ fn key_values(origin: &Origin, span: &Span, namespace: &str, retain_until: DateT
         (metadata::OBJECT_SHA256, origin.object_sha256.clone()),
         (metadata::RETAIN_UNTIL, text(retain_until)),
     ];
+    pairs.extend(table.namespace().map(|namespace| (metadata::NAMESPACE, namespace.to_owned())));
     if let Some((first, last)) = span.revisions {
         pairs.push((metadata::FIRST_POLICY_REVISION, first.to_string()));
         pairs.push((metadata::LAST_POLICY_REVISION, last.to_string()));

@@ -10,9 +10,9 @@
 //!
 //! # The life of a batch
 //!
-//! 1. *Gather*: committed spool batches after the cursor become rows, by namespace, until the oldest record is older
+//! 1. *Gather*: committed spool batches after the cursor become rows, by table, until the oldest record is older
 //!    than `batch.maxAge`, the records have `batch.maxBytes`, the origin changes, or the exporter is to stop.
-//! 2. *Stage*: each namespace's rows are written and synced as a Parquet file in `<spool>/exporter/staging/`; then
+//! 2. *Stage*: each namespace's verdicts, and each day's coverage and policies, are written and synced as a Parquet file in `<spool>/exporter/staging/`; then
 //!    `plan.json` appears by a rename. It says what goes where, and at which position of the spool the batch ends.
 //! 3. *Put*: each file goes into the store, create-only, repeated for ever while the store refuses.
 //! 4. *Done*: the spool's cursor moves to the batch's end, and the spool reclaims what lies before it.
@@ -33,8 +33,8 @@
 //!
 //! # Modules
 //!
-//! `source` (the spool, read) -> `batch` and `rows` (records to columns) -> `file` (columns to Parquet) -> `staging`
-//! (the plan) -> `delivery` and `store` (the plan to the store); `run` wires them.
+//! `source` (the spool, read) -> `batch` and `rows` (records to columns, for each `table`) -> `file` (columns to Parquet) ->
+//! `staging` (the plan) -> `delivery` and `store` (the plan to the store); `run` wires them.
 #![forbid(unsafe_code)]
 
 pub mod batch;
@@ -43,11 +43,10 @@ mod delivery;
 pub mod file;
 mod folder;
 pub mod metrics;
-mod policies;
 pub mod rows;
 pub mod run;
-mod side;
 mod source;
 pub mod staging;
 pub mod store;
+pub mod table;
 mod words;

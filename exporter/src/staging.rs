@@ -66,8 +66,9 @@ pub struct PlannedFile {
 /// What a seal says about a file, beside its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
-    /// The namespace whose records it holds.
-    pub namespace: String,
+    /// The namespace whose records it holds; `None` for a table that is not by namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
     /// The version of its columns.
     pub schema_version: u32,
     /// How many records.

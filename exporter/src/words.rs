@@ -6,17 +6,26 @@
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use podwitness_spool::words::{CoverageEvent, PolicyEvent, WitnessMode};
 use podwitness_wire::{Direction, EventKind, ICMP, ICMPV6, Known, Reason, SCTP, TCP, UDP, Verdict};
 
 /// A word of the vocabulary, or the number itself.
 pub(crate) type Word = Cow<'static, str>;
 
-/// A number that is always there.
+/// A number that is always there; so in the two that follow.
 pub(crate) fn event(number: u32) -> Word {
     word(number, |byte| EventKind::from_number(byte).map(EventKind::name))
 }
 
-/// `None` for 0, which stands for absent in the spool; so in the three that follow.
+pub(crate) fn coverage_event(number: u32) -> Word {
+    word(number, |byte| CoverageEvent::from_number(byte).map(CoverageEvent::name))
+}
+
+pub(crate) fn policy_event(number: u32) -> Word {
+    word(number, |byte| PolicyEvent::from_number(byte).map(PolicyEvent::name))
+}
+
+/// `None` for 0, which stands for absent in the spool; so in the four that follow.
 pub(crate) fn verdict(number: u32) -> Option<Word> {
     present(number, |byte| Verdict::from_number(byte).map(Verdict::name))
 }
@@ -31,6 +40,10 @@ pub(crate) fn reason(number: u32) -> Option<Word> {
 
 pub(crate) fn known(number: u32) -> Option<Word> {
     present(number, |byte| Known::from_number(byte).map(Known::name))
+}
+
+pub(crate) fn mode(number: u32) -> Option<Word> {
+    present(number, |byte| WitnessMode::from_number(byte).map(WitnessMode::name))
 }
 
 /// A protocol's usual name.

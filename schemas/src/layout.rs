@@ -3,9 +3,12 @@
 //! ```text
 //! podwitness.json
 //! verdicts/cluster=C/namespace=N/date=YYYY-MM-DD/hour=HH/<node>-<boot>-<first_seq>.parquet
+//! coverage/cluster=C/date=YYYY-MM-DD/<node>-<boot>-<first_seq>.parquet
+//! policies/cluster=C/date=YYYY-MM-DD/<node>-<boot>-<first_seq>.parquet
 //! ```
 //!
-//! Objects are created, never replaced: a name follows from the content's place in the sequence, so the same evidence
+//! Date and hour are those of the first record in the file, in UTC; all records of a file of `coverage` or `policies` are
+//! of its date. Objects are created, never replaced: a name follows from the content's place in the sequence, so the same evidence
 //! has the same name however often its upload is repeated.
 //!
 //! **Encoding.** Names are stored percent-encoded in UTF-8, all bytes but `A-Z a-z 0-9 . _ -`. That leaves the names
@@ -23,7 +26,7 @@ pub const VERSION: u32 = 1;
 pub const ROOT_MARKER_PATH: &str = "podwitness.json";
 
 /// Digits in a sequence number in a file's name: so many that a listing in name order is one in sequence order for the
-/// first 10^12 records of a namespace and boot.
+/// first 10^12 records of a sequence.
 const SEQUENCE_DIGITS: usize = 12;
 
 /// All but the unreserved characters of RFC 3986, and `~`, which some stores reserve.
@@ -72,6 +75,27 @@ pub fn verdicts_path(
         encode(namespace),
         first_time.format("%Y-%m-%d"),
         first_time.format("%H"),
+        encode(node),
+        encode(boot),
+    )
+}
+
+/// The path of a `coverage` file from the root: of the records on `node` in `boot` that begin at `first_seq`, the first of
+/// which happened at `first_time`.
+pub fn coverage_path(cluster: &str, first_time: DateTime<Utc>, node: &str, boot: &str, first_seq: i64) -> String {
+    node_path("coverage", cluster, first_time, node, boot, first_seq)
+}
+
+/// The path of a `policies` file from the root; as [`coverage_path`].
+pub fn policies_path(cluster: &str, first_time: DateTime<Utc>, node: &str, boot: &str, first_seq: i64) -> String {
+    node_path("policies", cluster, first_time, node, boot, first_seq)
+}
+
+fn node_path(table: &str, cluster: &str, first_time: DateTime<Utc>, node: &str, boot: &str, first_seq: i64) -> String {
+    format!(
+        "{table}/cluster={}/date={}/{}-{}-{first_seq:0SEQUENCE_DIGITS$}.parquet",
+        encode(cluster),
+        first_time.format("%Y-%m-%d"),
         encode(node),
         encode(boot),
     )

@@ -9,14 +9,20 @@
 //! | module | what it owns |
 //! | --- | --- |
 //! | [`verdicts`] | the columns of the `verdicts` table, each with a description |
+//! | [`coverage`] | the columns of the `coverage` table, and which rows follow each other |
+//! | [`policies`] | the columns of the `policies` table, and how a verdict joins to the text that was in force |
+//! | [`column`] | what columns are made of |
 //! | [`metadata`] | the key-value metadata of each file |
 //! | [`layout`] | where objects stand below the evidence root |
 //! | [`views`] | the `DuckDB` statements that open a root |
 //!
-//! `REASONS.md` beside this crate lists the closed vocabulary of verdicts; a test keeps it equal to the code.
+//! `REASONS.md` beside this crate lists the closed vocabularies; a test keeps it equal to the code.
 #![forbid(unsafe_code)]
 
+pub mod column;
+pub mod coverage;
 pub mod layout;
 pub mod metadata;
+pub mod policies;
 pub mod verdicts;
 pub mod views;

@@ -3,11 +3,13 @@
 //! All values are text: numbers in decimal, times in RFC 3339 with microseconds and `Z`. A key whose value does not
 //! apply to a file is absent, not empty.
 
-/// The version of the file's columns; see [`crate::verdicts::VERSION`].
+/// Which table it is of: `verdicts`, `coverage` or `policies`. Absent in the first files of `verdicts`.
+pub const TABLE: &str = "podwitness.table";
+/// The version of the table's columns; see [`crate::verdicts::VERSION`], for example.
 pub const SCHEMA_VERSION: &str = "podwitness.schema_version";
 /// The cluster's name from the configuration.
 pub const CLUSTER: &str = "podwitness.cluster";
-/// The namespace whose endpoints the file is about; `_unknown` where the endpoint's pod was not known.
+/// On `verdicts`, the namespace whose endpoints the file is about; `_unknown` where the endpoint's pod was not known.
 pub const NAMESPACE: &str = "podwitness.namespace";
 /// The node that witnessed it.
 pub const NODE: &str = "podwitness.node";

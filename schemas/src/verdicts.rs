@@ -1,18 +1,17 @@
 //! The columns of `verdicts`: one row for each thing that happened to a connection.
 //!
 //! Timestamps are microseconds in UTC and integers are signed, because those are what every query engine can bind.
-//! Strings that repeat are Arrow dictionaries. `golden/verdicts.v1.txt` shows the whole table.
+//! Strings that repeat are Arrow dictionaries. `golden/verdicts.v2.txt` shows the whole table.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef};
 
-use crate::metadata::DESCRIPTION;
+use crate::column::{optional, repeated, required, time};
 
 /// The version of these columns, in each file's metadata. It grows when a column is added; none is ever changed or
 /// removed.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What stands before a label's key in the name of the column of the source's label.
 pub const SRC_LABEL_PREFIX: &str = "src_label_";
@@ -44,6 +43,7 @@ pub fn schema(label_columns: &[String]) -> SchemaRef {
     fields.extend(totals());
     fields.extend(policy());
     fields.extend(previous());
+    fields.extend(backend());
     Arc::new(Schema::new(fields))
 }
 
@@ -75,28 +75,6 @@ struct Side {
 
 const SRC: Side = Side { prefix: "src", adjective: "initiating" };
 const DST: Side = Side { prefix: "dst", adjective: "receiving" };
-
-fn time() -> DataType {
-    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
-}
-
-/// Strings that repeat within a file.
-fn repeated() -> DataType {
-    DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
-}
-
-fn field(name: &str, data_type: DataType, nullable: bool, description: &str) -> Field {
-    let metadata = HashMap::from([(DESCRIPTION.to_owned(), description.to_owned())]);
-    Field::new(name, data_type, nullable).with_metadata(metadata)
-}
-
-fn required(name: &str, data_type: DataType, description: &str) -> Field {
-    field(name, data_type, false, description)
-}
-
-fn optional(name: &str, data_type: DataType, description: &str) -> Field {
-    field(name, data_type, true, description)
-}
 
 fn when_and_what() -> Vec<Field> {
     vec![
@@ -214,5 +192,17 @@ fn previous() -> Vec<Field> {
     vec![
         optional("previous_verdict", repeated(), "The verdict before; on `change` alone."),
         optional("previous_policies", policies_type(), "What `policies` was before; on `change` alone."),
+    ]
+}
+
+fn backend() -> Vec<Field> {
+    vec![
+        optional(
+            "backend_ip",
+            repeated(),
+            "The address of the Service's backend that the connection really went to, in canonical text; `dst_ip` stays the \
+             Service's. Null unless `nat_resolution` is `exact`.",
+        ),
+        optional("backend_port", DataType::Int32, "The backend's port; null unless `nat_resolution` is `exact`."),
     ]
 }

@@ -6,8 +6,10 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use arrow_schema::Schema;
 use podwitness_schemas::metadata::DESCRIPTION;
-use podwitness_schemas::verdicts;
+use podwitness_schemas::{coverage, policies, verdicts};
+use podwitness_spool::words::{CoverageEvent, PolicyEvent, WitnessMode};
 use podwitness_wire::{Direction, EventKind, Known, NatResolution, Reason, Verdict};
 
 fn assert_golden(name: &str, actual: &str) {
@@ -21,17 +23,39 @@ fn assert_golden(name: &str, actual: &str) {
     let _ = std::fs::remove_file(modified);
 }
 
-#[test]
-fn verdicts_columns_are_those_published_as_version_1() {
-    assert_eq!(verdicts::VERSION, 1);
-    let schema = verdicts::schema(&["app".to_owned()]);
+fn table(schema: &Schema) -> String {
     let mut table = String::from("column | type | nullable | description\n");
     for field in schema.fields() {
         let nullable = if field.is_nullable() { "null" } else { "not null" };
         let description = &field.metadata()[DESCRIPTION];
         writeln!(table, "{} | {} | {nullable} | {description}", field.name(), field.data_type()).unwrap();
     }
-    assert_golden("golden/verdicts.v1.txt", &table);
+    table
+}
+
+#[test]
+fn verdicts_columns_are_those_published_as_version_2() {
+    assert_eq!(verdicts::VERSION, 2);
+    assert_golden("golden/verdicts.v2.txt", &table(&verdicts::schema(&["app".to_owned()])));
+}
+
+#[test]
+fn coverage_columns_are_those_published_as_version_1() {
+    assert_eq!(coverage::VERSION, 1);
+    assert_golden("golden/coverage.v1.txt", &table(&coverage::schema()));
+}
+
+#[test]
+fn policies_columns_are_those_published_as_version_1() {
+    assert_eq!(policies::VERSION, 1);
+    assert_golden("golden/policies.v1.txt", &table(&policies::schema()));
+}
+
+#[test]
+fn a_new_version_has_every_column_of_the_one_before_as_it_was() {
+    let (before, after) = (include_str!("../golden/verdicts.v1.txt"), include_str!("../golden/verdicts.v2.txt"));
+    let missing: Vec<_> = before.lines().filter(|line| !after.lines().any(|column| column == *line)).collect();
+    assert_eq!(missing, Vec::<&str>::new());
 }
 
 #[test]
@@ -45,11 +69,11 @@ fn the_list_of_reasons_is_that_of_the_kernel() {
         };
     }
     let mut page = String::from(
-        "# The words of a verdict\n\n\
-         One number and one word each, in kernel events, metric labels and evidence columns alike. The lists only grow: a number \
+        "# The words of the evidence\n\n\
+         One number and one word each, in kernel events, spool, metric labels and evidence columns alike. The lists only grow: a number \
          never gets a second meaning.\n\
          A number that is newer than the exporter stands in its column as the number in decimal.\n\
-         A test keeps this page equal to `ebpf/wire/src/vocabulary.rs`.\n",
+         A test keeps this page equal to `ebpf/wire/src/vocabulary.rs` and `exporter/spool/src/words.rs`.\n",
     );
     section!(page, "reason", Reason);
     section!(page, "verdict", Verdict);
@@ -57,5 +81,8 @@ fn the_list_of_reasons_is_that_of_the_kernel() {
     section!(page, "event", EventKind);
     section!(page, "src_identity, dst_identity", Known);
     section!(page, "nat_resolution", NatResolution);
+    section!(page, "event of coverage", CoverageEvent);
+    section!(page, "mode of coverage", WitnessMode);
+    section!(page, "event of policies", PolicyEvent);
     assert_golden("REASONS.md", &page);
 }

@@ -1,7 +1,7 @@
 //! Paths and the root's marker.
 
 use chrono::{DateTime, Utc};
-use podwitness_schemas::layout::{RootMarker, verdicts_path};
+use podwitness_schemas::layout::{RootMarker, coverage_path, policies_path, verdicts_path};
 
 fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
@@ -13,6 +13,19 @@ fn ordinary_names_stand_in_the_path_as_they_are() {
     assert_eq!(
         path,
         "verdicts/cluster=prod-eu-1/namespace=_unknown/date=2026-11-23/hour=07/node-a.local-b-1-000000000042.parquet"
+    );
+}
+
+#[test]
+fn coverage_and_policies_stand_by_node_and_date() {
+    let time = at("2026-11-23T23:59:59.999999Z");
+    assert_eq!(
+        coverage_path("prod", time, "node-a", "b-1", 42),
+        "coverage/cluster=prod/date=2026-11-23/node-a-b-1-000000000042.parquet"
+    );
+    assert_eq!(
+        policies_path("p/q", time, "node/a", "b-1", 1),
+        "policies/cluster=p%2Fq/date=2026-11-23/node%2Fa-b-1-000000000001.parquet"
     );
 }
 

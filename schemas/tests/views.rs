@@ -6,7 +6,9 @@ use podwitness_schemas::views::render;
 fn the_root_is_a_literal_in_the_statements() {
     let sql = render("/it's/[1]*?/");
     assert!(sql.contains("'/it''s/[[]1][*][?]/verdicts/**/*.parquet'"), "{sql}");
-    assert!(!sql.contains("@ROOT@"));
+    assert!(sql.contains("glob('/it''s/[[]1][*][?]/coverage/**/*.parquet')"), "{sql}");
+    assert!(sql.contains("read_parquet(''/it''''s/[[]1][*][?]/policies/**/*.parquet''"), "{sql}");
+    assert!(!sql.contains('@'), "{sql}");
 }
 
 #[test]

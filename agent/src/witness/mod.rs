@@ -254,7 +254,10 @@ impl Witness {
 /// How many records the loss rows stand for, by the number of their reason.
 fn losses_by_reason(records: &[Record]) -> Vec<(u32, u64)> {
     let loss = u32::from(podwitness_wire::EventKind::Loss.number());
-    let rows = records.iter().map(|Record::Verdict(verdict)| verdict);
+    let rows = records.iter().filter_map(|record| match record {
+        Record::Verdict(verdict) => Some(verdict),
+        _ => None,
+    });
     rows.filter(|verdict| verdict.event == loss)
         .map(|verdict| (verdict.reason, verdict.count.cast_unsigned()))
         .collect()

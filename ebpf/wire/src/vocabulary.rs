@@ -2,6 +2,7 @@
 //! evidence column. Lists are append-only: a number is never given a second meaning.
 
 /// Declares an enum whose discriminants are bytes on the wire, with the word that people read and what it means.
+#[macro_export]
 macro_rules! vocabulary {
     (
         $(#[$outer:meta])*

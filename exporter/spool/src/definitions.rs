@@ -71,24 +71,21 @@ impl Defined {
         let mut head = StoredBatch { checkpoint: checkpoint.clone(), ..StoredBatch::default() };
         let (mut identities, mut rule_sets, mut revisions) = (HashSet::new(), HashSet::new(), HashSet::new());
         for record in records {
-            match record {
-                Record::Verdict(verdict) => {
-                    for id in [verdict.src_identity, verdict.dst_identity] {
-                        if id != 0 && !self.identities.contains(&id) && identities.insert(id) {
-                            // The id asked for rules: it is what the records refer to.
-                            head.identities.extend(source.identity(id).map(|found| Identity { id, ..found }));
-                        }
-                    }
-                    for id in [verdict.rule_set, verdict.previous_rule_set] {
-                        if id != 0 && !self.rule_sets.contains(&id) && rule_sets.insert(id) {
-                            head.rule_sets.extend(source.rule_set(id).map(|found| RuleSet { id, ..found }));
-                        }
-                    }
-                    let number = verdict.policy_revision;
-                    if number != 0 && !self.revisions.contains(&number) && revisions.insert(number) {
-                        head.revisions.extend(source.revision(number).map(|found| Revision { number, ..found }));
-                    }
+            let References { identities: of_identities, rule_sets: of_rule_sets, revision } = references(record);
+            for id in of_identities {
+                if id != 0 && !self.identities.contains(&id) && identities.insert(id) {
+                    // The id asked for rules: it is what the records refer to.
+                    head.identities.extend(source.identity(id).map(|found| Identity { id, ..found }));
                 }
+            }
+            for id in of_rule_sets {
+                if id != 0 && !self.rule_sets.contains(&id) && rule_sets.insert(id) {
+                    head.rule_sets.extend(source.rule_set(id).map(|found| RuleSet { id, ..found }));
+                }
+            }
+            let number = revision;
+            if number != 0 && !self.revisions.contains(&number) && revisions.insert(number) {
+                head.revisions.extend(source.revision(number).map(|found| Revision { number, ..found }));
             }
         }
         head
@@ -99,5 +96,25 @@ impl Defined {
         self.identities.extend(head.identities.iter().map(|defined| defined.id));
         self.rule_sets.extend(head.rule_sets.iter().map(|defined| defined.id));
         self.revisions.extend(head.revisions.iter().map(|defined| defined.number));
+    }
+}
+
+/// What a record refers to; 0 for nothing.
+#[derive(Default)]
+struct References {
+    identities: [u32; 2],
+    rule_sets: [u32; 2],
+    revision: i64,
+}
+
+fn references(record: &Record) -> References {
+    match record {
+        Record::Verdict(verdict) => References {
+            identities: [verdict.src_identity, verdict.dst_identity],
+            rule_sets: [verdict.rule_set, verdict.previous_rule_set],
+            revision: verdict.policy_revision,
+        },
+        Record::Coverage(coverage) => References { revision: coverage.policy_revision, ..References::default() },
+        Record::Policy(version) => References { revision: version.policy_revision, ..References::default() },
     }
 }

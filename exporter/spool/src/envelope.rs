@@ -39,10 +39,10 @@ pub(crate) struct Header {
     /// Where the last committed batch of the segment before ends, its mark not counted: behind it is nothing to read.
     #[prost(uint64, tag = "2")]
     pub(crate) previous_length: u64,
-    /// The next sequence number of each namespace that has had one in this boot.
+    /// The next number of each sequence that has begun in this boot, by the names of [`crate::sequences`].
     #[prost(btree_map = "string, int64", tag = "3")]
     pub(crate) next_seq: BTreeMap<String, i64>,
-    /// The sequence number with which any other namespace begins: 1, or more after damage.
+    /// The number with which any other sequence begins: 1, or more after damage.
     #[prost(int64, tag = "4")]
     pub(crate) first_seq: i64,
     /// The last one that was committed in this boot.
@@ -68,7 +68,7 @@ pub(crate) struct StoredBatch {
 /// A record, or nothing where a newer program has written a kind that this one does not know.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Entry {
-    #[prost(oneof = "Record", tags = "1")]
+    #[prost(oneof = "Record", tags = "1, 2, 3")]
     pub(crate) record: Option<Record>,
 }
 
@@ -121,7 +121,7 @@ fn put_key(field: u8, length: usize, buffer: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::Verdict;
+    use crate::message::{Coverage, PolicyVersion, Verdict};
 
     #[test]
     fn batch_encoded_without_copies_is_the_same_protobuf() {
@@ -129,6 +129,8 @@ mod tests {
             Record::Verdict(Verdict { seq: 1, namespace: "shop".to_owned(), ..Verdict::default() }),
             Record::Verdict(Verdict::default()),
             Record::Verdict(Verdict { src_ip: vec![7; 300], ..Verdict::default() }),
+            Record::Coverage(Coverage { seq: 1, addresses: vec![vec![7; 4]], ..Coverage::default() }),
+            Record::Policy(PolicyVersion { seq: 1, text: "{}".to_owned(), ..PolicyVersion::default() }),
         ];
         let mut batch = StoredBatch {
             checkpoint: Checkpoint { ring: "r".to_owned(), ring_position: 9, drained_epoch: 2, drained_entries: 0 },

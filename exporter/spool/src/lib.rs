@@ -5,8 +5,8 @@
 //! 1. A batch is committed as a whole and durably, together with its checkpoint, or not at all.
 //! 2. The reader gets every committed batch once, in the order of the commits, and nothing else: neither half a batch
 //!    nor one whose commit failed, whatever the writer is doing at that moment and wherever it was killed.
-//! 3. `seq` runs from 1 per boot and namespace without a hole. A number is not used twice even after damage: then there
-//!    is a hole, which shows the loss.
+//! 3. `seq` runs from 1 without a hole per boot: for the verdicts of each namespace, for coverage and for policies. A
+//!    number is not used twice even after damage: then there is a hole, which shows the loss.
 //! 4. A segment can be read without the ones before it: it has its own header and its own definitions.
 //! 5. A file that has been under a segment's name with a valid header is never replaced, and its number never reused.
 //! 6. The writer never removes a segment with a valid header, the reader never the newest; nobody else removes any.
@@ -71,12 +71,14 @@ mod segment;
 mod sequences;
 #[cfg(test)]
 mod tests;
-
+pub mod words;
 mod writer;
 
 pub use definitions::{Definitions, SegmentDefinitions};
 pub use error::{Damage, DamageKind, SpoolError};
-pub use message::{Checkpoint, Identity, Origin, PolicyRule, Record, Revision, RuleSet, Service, Verdict};
+pub use message::{
+    Checkpoint, Coverage, Identity, Origin, PolicyRule, PolicyVersion, Record, Revision, RuleSet, Service, Verdict,
+};
 pub use position::Position;
 pub use reader::{Batch, Reader};
 pub use recovery::Recovered;

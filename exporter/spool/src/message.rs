@@ -1,8 +1,8 @@
 //! What the agent hands over, as protobuf messages: field numbers are never given a second meaning, so that either
 //! program may be upgraded first.
 //!
-//! Enumerations are the numbers of the wire crate (`podwitness-wire`, one closed, append-only list each) as `u32`, with
-//! 0 for absent. Records refer to definitions ([`Identity`], [`RuleSet`], [`Revision`]) by id.
+//! Enumerations are the numbers of the wire crate (`podwitness-wire`) or of [`crate::words`], one closed, append-only list
+//! each, as `u32`, with 0 for absent. Records refer to definitions ([`Identity`], [`RuleSet`], [`Revision`]) by id.
 
 /// One row of evidence, whatever its table.
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -10,6 +10,12 @@ pub enum Record {
     /// A row of `verdicts`.
     #[prost(message, tag = "1")]
     Verdict(Verdict),
+    /// A row of `coverage`.
+    #[prost(message, tag = "2")]
+    Coverage(Coverage),
+    /// A row of `policies`.
+    #[prost(message, tag = "3")]
+    Policy(PolicyVersion),
 }
 
 /// A verdict, its semantics final: the source is the initiator, the namespace is the endpoint's.
@@ -125,6 +131,126 @@ pub struct Service {
     /// How much was known of the backend: `none`, `exact`, `all-backends` or `mixed`.
     #[prost(string, tag = "5")]
     pub nat_resolution: String,
+    /// The address of the backend that the connection really went to, in network order: 4 or 16 bytes; empty unless
+    /// `nat_resolution` is `exact`.
+    #[prost(bytes = "vec", tag = "6")]
+    pub backend_ip: Vec<u8>,
+    /// The backend's port; absent unless `nat_resolution` is `exact`.
+    #[prost(uint32, optional, tag = "7")]
+    pub backend_port: Option<u32>,
+}
+
+/// Something that began or ended in what is enforced and witnessed on the node. An empty string means unknown or not
+/// so.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct Coverage {
+    /// When it happened, microseconds since 1970 in UTC.
+    #[prost(int64, tag = "1")]
+    pub time_us: i64,
+    /// Place in the sequence of its boot's coverage, from 1. Set by [`Writer::commit`](crate::Writer::commit).
+    #[prost(int64, tag = "2")]
+    pub seq: i64,
+    /// [`CoverageEvent`](crate::words::CoverageEvent).
+    #[prost(uint32, tag = "3")]
+    pub event: u32,
+    /// The index of the interface on the node's side, where there is one.
+    #[prost(uint32, optional, tag = "4")]
+    pub interface: Option<u32>,
+    /// The interface's name: on the node's side, or inside the namespace where it has no side on the node.
+    #[prost(string, tag = "5")]
+    pub interface_name: String,
+    /// The file name of the network namespace.
+    #[prost(string, tag = "6")]
+    pub netns: String,
+    /// The pod's namespace.
+    #[prost(string, tag = "7")]
+    pub namespace: String,
+    /// The pod's name.
+    #[prost(string, tag = "8")]
+    pub pod: String,
+    /// The pod's uid.
+    #[prost(string, tag = "9")]
+    pub pod_uid: String,
+    /// The endpoint's addresses in network order, 4 or 16 bytes each.
+    #[prost(bytes = "vec", repeated, tag = "10")]
+    pub addresses: Vec<Vec<u8>>,
+    /// When the state began that ends with this record, microseconds since 1970 in UTC.
+    #[prost(int64, optional, tag = "11")]
+    pub since_us: Option<i64>,
+    /// [`WitnessMode`](crate::words::WitnessMode).
+    #[prost(uint32, tag = "12")]
+    pub mode: u32,
+    /// What is done with the traffic of an endpoint whose pod is not known: allow or deny, as `Verdict` of the wire crate.
+    #[prost(uint32, tag = "13")]
+    pub unknown_endpoints: u32,
+    /// [`Revision::number`] of the policy in force, 0 for none.
+    #[prost(int64, tag = "14")]
+    pub policy_revision: i64,
+    /// Why, in one word.
+    #[prost(string, tag = "15")]
+    pub reason: String,
+    /// Why, in a sentence.
+    #[prost(string, tag = "16")]
+    pub detail: String,
+    /// How many records or things this row stands for.
+    #[prost(int64, optional, tag = "17")]
+    pub count: Option<i64>,
+}
+
+/// A version of a policy that took effect on the node, ended, or is in force.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct PolicyVersion {
+    /// When it happened, microseconds since 1970 in UTC.
+    #[prost(int64, tag = "1")]
+    pub time_us: i64,
+    /// Place in the sequence of its boot's policies, from 1. Set by [`Writer::commit`](crate::Writer::commit).
+    #[prost(int64, tag = "2")]
+    pub seq: i64,
+    /// [`PolicyEvent`](crate::words::PolicyEvent).
+    #[prost(uint32, tag = "3")]
+    pub event: u32,
+    /// The policy's namespace, empty on a statement.
+    #[prost(string, tag = "4")]
+    pub namespace: String,
+    /// The policy's name, empty on a statement.
+    #[prost(string, tag = "5")]
+    pub name: String,
+    /// The policy's uid, empty if unknown.
+    #[prost(string, tag = "6")]
+    pub uid: String,
+    /// `metadata.generation`, 0 if unknown.
+    #[prost(int64, tag = "7")]
+    pub generation: i64,
+    /// `metadata.resourceVersion`, empty if unknown.
+    #[prost(string, tag = "8")]
+    pub resource_version: String,
+    /// The policy as applied: JSON with sorted keys. Empty on a statement.
+    #[prost(string, tag = "9")]
+    pub text: String,
+    /// [`Revision::number`] of what is in force from this record on.
+    #[prost(int64, tag = "10")]
+    pub policy_revision: i64,
+    /// The first revision that has the version, as far as this agent has seen. 0 on a statement.
+    #[prost(int64, tag = "11")]
+    pub revision_from: i64,
+    /// The last revision that has it; 0 while it is in force.
+    #[prost(int64, tag = "12")]
+    pub revision_to: i64,
+    /// When it took effect, as far as this agent has seen, microseconds since 1970 in UTC. Absent on a statement.
+    #[prost(int64, optional, tag = "13")]
+    pub effective_from_us: Option<i64>,
+    /// When it ended, microseconds since 1970 in UTC; absent while it is in force.
+    #[prost(int64, optional, tag = "14")]
+    pub effective_to_us: Option<i64>,
+    /// Whether all of it is enforced as it stands. Absent on a statement.
+    #[prost(bool, optional, tag = "15")]
+    pub understood: Option<bool>,
+    /// What of it cannot be used, a sentence each.
+    #[prost(string, repeated, tag = "16")]
+    pub faults: Vec<String>,
+    /// On a statement, how many `in-force` records follow.
+    #[prost(int64, optional, tag = "17")]
+    pub count: Option<i64>,
 }
 
 /// Who had an address at the decision. An empty string means unknown.

@@ -165,8 +165,8 @@ fn replay(
     let mut replayed = Replayed { end: begin, committed: begin, synced: begin, unmarked: None };
     replayed.end = segment::walk(segment, begin, limit, |met| match met {
         Met::Batch { batch, begin, end, crc } => {
-            state.sequences.replay(&batch);
-            state.checkpoint = Some(batch.checkpoint);
+            state.checkpoint = Some(batch.checkpoint.clone());
+            state.sequences.replay(*batch);
             replayed.unmarked = Some((begin, crc));
             replayed.committed = end;
         }

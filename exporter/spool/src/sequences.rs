@@ -1,11 +1,33 @@
-//! Sequence numbers: per namespace within one boot, from 1, without a hole.
+//! Sequence numbers, within one boot, from 1, without a hole: of the verdicts of each namespace, of the coverage records
+//! and of the policy records. A sequence's name is the namespace, or one of the two below.
 
 use std::collections::BTreeMap;
 
 use crate::envelope::{Header, StoredBatch};
 use crate::message::Record;
 
-/// The next sequence number of each namespace.
+/// A namespace has no slash in its name.
+const COVERAGE: &str = "/coverage";
+const POLICIES: &str = "/policies";
+
+/// Which sequence a record belongs to.
+fn name(record: &Record) -> &str {
+    match record {
+        Record::Verdict(verdict) => &verdict.namespace,
+        Record::Coverage(_) => COVERAGE,
+        Record::Policy(_) => POLICIES,
+    }
+}
+
+fn number(record: &mut Record) -> &mut i64 {
+    match record {
+        Record::Verdict(verdict) => &mut verdict.seq,
+        Record::Coverage(coverage) => &mut coverage.seq,
+        Record::Policy(version) => &mut version.seq,
+    }
+}
+
+/// The next number of each sequence.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Sequences {
     next: BTreeMap<String, i64>,
@@ -34,18 +56,15 @@ impl Sequences {
     pub(crate) fn number(&self, records: &mut [Record]) -> Advance {
         let mut advance: BTreeMap<String, i64> = BTreeMap::new();
         for record in records {
-            match record {
-                Record::Verdict(verdict) => {
-                    let next = if let Some(next) = advance.get_mut(&verdict.namespace) {
-                        next
-                    } else {
-                        let next = self.next.get(&verdict.namespace).copied().unwrap_or(self.first);
-                        advance.entry(verdict.namespace.clone()).or_insert(next)
-                    };
-                    verdict.seq = *next;
-                    *next += 1;
-                }
-            }
+            let sequence = name(record);
+            let next = if let Some(next) = advance.get_mut(sequence) {
+                next
+            } else {
+                let next = self.next.get(sequence).copied().unwrap_or(self.first);
+                advance.entry(sequence.to_owned()).or_insert(next)
+            };
+            *number(record) = *next;
+            *next += 1;
         }
         Advance(advance)
     }
@@ -55,23 +74,20 @@ impl Sequences {
     }
 
     /// Uses up the numbers that a batch read back has.
-    pub(crate) fn replay(&mut self, batch: &StoredBatch) {
-        for record in batch.entries.iter().filter_map(|entry| entry.record.as_ref()) {
-            match record {
-                Record::Verdict(verdict) => {
-                    let after = verdict.seq + 1;
-                    match self.next.get_mut(&verdict.namespace) {
-                        Some(next) => *next = after.max(*next),
-                        None => {
-                            self.next.insert(verdict.namespace.clone(), after);
-                        }
-                    }
+    pub(crate) fn replay(&mut self, mut batch: StoredBatch) {
+        for record in batch.entries.iter_mut().filter_map(|entry| entry.record.as_mut()) {
+            let after = *number(record) + 1;
+            let sequence = name(record);
+            match self.next.get_mut(sequence) {
+                Some(next) => *next = after.max(*next),
+                None => {
+                    self.next.insert(sequence.to_owned(), after);
                 }
             }
         }
     }
 
-    /// Leaves out as many numbers, in every namespace, as damaged bytes can have held: a number is never used twice, and
+    /// Leaves out as many numbers, in every sequence, as damaged bytes can have held: a number is never used twice, and
     /// the hole shows the loss.
     pub(crate) fn skip_damaged(&mut self, bytes: u64) {
         /// Fewer bytes than any record takes.

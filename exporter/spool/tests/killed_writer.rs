@@ -112,7 +112,8 @@ impl Witness {
             self.position += 1;
             let (length, namespace) = contents(self.position);
             assert_eq!(batch.records.len(), length, "at position {}", self.position);
-            for Record::Verdict(verdict) in batch.records {
+            for record in batch.records {
+                let Record::Verdict(verdict) = record else { panic!("only verdicts were written") };
                 assert_eq!(u64::try_from(verdict.time_us).unwrap(), self.position);
                 assert_eq!(verdict.namespace, namespace);
                 let next = self.next.entry(verdict.namespace).or_insert(1);

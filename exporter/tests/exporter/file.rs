@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::support::{Bench, Dictionary, TIME, checkpoint, open, origin};
+use crate::support::{Bench, Dictionary, TIME, attached, checkpoint, effective, open, origin, verdict};
 use bytes::Bytes;
 use parquet::basic::{Compression, Encoding};
 use parquet::file::metadata::RowGroupMetaData;
@@ -14,7 +14,8 @@ use podwitness_exporter::batch::Batch;
 use podwitness_exporter::file::ROW_GROUP_ROWS;
 use podwitness_exporter::staging::NewFile;
 use podwitness_schemas::metadata;
-use podwitness_spool::{Reader, Record, Verdict};
+use podwitness_spool::words::{CoverageEvent, PolicyEvent, WitnessMode};
+use podwitness_spool::{Coverage, PolicyVersion, Reader, Record, Service, Verdict};
 use podwitness_wire as wire;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -144,7 +145,7 @@ fn a_loss_has_no_connection() {
 
 #[test]
 fn a_change_has_what_decided_before_and_a_service_its_name() {
-    let Record::Verdict(open) = open("shop", 1);
+    let open = verdict(open("shop", 1));
     let change = Verdict {
         event: wire::EventKind::Change.number().into(),
         verdict: wire::Verdict::Deny.number().into(),
@@ -165,13 +166,7 @@ fn a_change_has_what_decided_before_and_a_service_its_name() {
         bytes_out: Some(2),
         packets_in: Some(3),
         bytes_in: Some(i64::MAX),
-        service: Some(podwitness_spool::Service {
-            namespace: "shop".to_owned(),
-            name: "db".to_owned(),
-            ip: vec![10, 96, 0, 1],
-            port: 5432,
-            nat_resolution: "exact".to_owned(),
-        }),
+        service: Some(service("exact")),
         ..open
     };
     let rows = rows(&files(&[Record::Verdict(change)])[0]);
@@ -193,12 +188,186 @@ fn a_change_has_what_decided_before_and_a_service_its_name() {
     assert_eq!((value("service_namespace"), value("service")), (Some("\"shop\""), Some("\"db\"")));
     assert_eq!((value("service_ip"), value("service_port")), (Some("\"10.96.0.1\""), Some("5432")));
     assert_eq!(value("nat_resolution"), Some("\"exact\""));
+    assert_eq!((value("backend_ip"), value("backend_port")), (Some("\"10.0.0.2\""), Some("5433")));
     assert_eq!((value("packets_out"), value("bytes_in")), (Some("1"), Some(i64::MAX.to_string().as_str())));
+}
+
+fn service(nat_resolution: &str) -> Service {
+    Service {
+        namespace: "shop".to_owned(),
+        name: "db".to_owned(),
+        ip: vec![10, 96, 0, 1],
+        port: 5432,
+        nat_resolution: nat_resolution.to_owned(),
+        backend_ip: vec![10, 0, 0, 2],
+        backend_port: Some(5433),
+    }
+}
+
+#[test]
+fn a_backend_that_is_not_known_exactly_is_not_named() {
+    let verdict = Verdict { service: Some(service("all-backends")), ..verdict(open("shop", 1)) };
+    let rows = rows(&files(&[Record::Verdict(verdict)])[0]);
+    let value = |name: &str| rows[0].get(name).map(String::as_str);
+    assert_eq!((value("service"), value("nat_resolution")), (Some("\"db\""), Some("\"all-backends\"")));
+    assert_eq!((value("backend_ip"), value("backend_port")), (None, None));
+}
+
+#[test]
+fn coverage_says_of_an_endpoint_all_that_is_known_and_of_the_agent_little() {
+    let enforced = Coverage {
+        time_us: TIME,
+        event: CoverageEvent::EndpointEnforced.number().into(),
+        interface: Some(7),
+        interface_name: "veth7".to_owned(),
+        netns: "cni-7".to_owned(),
+        namespace: "shop".to_owned(),
+        pod: "web".to_owned(),
+        pod_uid: "uid-web".to_owned(),
+        addresses: vec![vec![10, 0, 0, 1], "fd00::1".parse::<std::net::Ipv6Addr>().unwrap().octets().to_vec()],
+        since_us: Some(TIME - 1_000_000),
+        mode: WitnessMode::Audit.number().into(),
+        unknown_endpoints: wire::Verdict::Deny.number().into(),
+        policy_revision: 4,
+        reason: "late".to_owned(),
+        detail: "a sentence".to_owned(),
+        count: Some(2),
+        ..Coverage::default()
+    };
+    let newer = Coverage { time_us: TIME, event: 200, ..Coverage::default() };
+    let files = files(&[Record::Coverage(enforced), Record::Coverage(newer)]);
+    assert_eq!(files[0].path, "coverage/cluster=lab/date=2026-01-02/node-a-5c1f-000000000001.parquet");
+    assert_eq!((files.len(), &files[0].content.namespace), (1, &None));
+    let rows = rows(&files[0]);
+    let sha256 = format!("\"{:064x}\"", 4);
+    let mut expected = EVERYWHERE.to_vec();
+    expected.extend([
+        ("time", "2026-01-02 03:04:05.000006 +00:00"),
+        ("seq", "1"),
+        ("event", "\"endpoint-enforced\""),
+        ("interface", "7"),
+        ("interface_name", "\"veth7\""),
+        ("netns", "\"cni-7\""),
+        ("namespace", "\"shop\""),
+        ("pod", "\"web\""),
+        ("pod_uid", "\"uid-web\""),
+        ("addresses", "[\"10.0.0.1\", \"fd00::1\"]"),
+        ("since", "2026-01-02 03:04:04.000006 +00:00"),
+        ("mode", "\"audit\""),
+        ("unknown_endpoints", "\"deny\""),
+        ("policy_revision", "4"),
+        ("policy_sha256", &sha256),
+        ("reason", "\"late\""),
+        ("detail", "\"a sentence\""),
+        ("count", "2"),
+    ]);
+    assert_row(&rows[0], &expected);
+    let mut expected = EVERYWHERE.to_vec();
+    expected.extend([
+        ("time", "2026-01-02 03:04:05.000006 +00:00"),
+        ("seq", "2"),
+        ("event", "\"200\""),
+        ("addresses", "[]"),
+    ]);
+    assert_row(&rows[1], &expected);
+}
+
+#[test]
+fn policies_have_the_text_with_its_name_and_the_revisions_that_have_it() {
+    let ended = PolicyVersion {
+        time_us: TIME,
+        event: PolicyEvent::Ended.number().into(),
+        namespace: "shop".to_owned(),
+        name: "one-port".to_owned(),
+        uid: "uid-policy".to_owned(),
+        generation: 3,
+        resource_version: "812".to_owned(),
+        text: r#"{"spec":{}}"#.to_owned(),
+        policy_revision: 6,
+        revision_from: 4,
+        revision_to: 5,
+        effective_from_us: Some(TIME - 2_000_000),
+        effective_to_us: Some(TIME),
+        understood: Some(false),
+        faults: vec!["ingress[0]: unknown operator".to_owned()],
+        ..PolicyVersion::default()
+    };
+    let statement = PolicyVersion {
+        time_us: TIME,
+        event: PolicyEvent::Statement.number().into(),
+        policy_revision: 6,
+        count: Some(0),
+        ..PolicyVersion::default()
+    };
+    let files = files(&[Record::Policy(ended), Record::Policy(statement)]);
+    assert_eq!(files[0].path, "policies/cluster=lab/date=2026-01-02/node-a-5c1f-000000000001.parquet");
+    let rows = rows(&files[0]);
+    let sha256 = format!("\"{:064x}\"", 6);
+    let mut expected = EVERYWHERE.to_vec();
+    expected.extend([
+        ("time", "2026-01-02 03:04:05.000006 +00:00"),
+        ("seq", "1"),
+        ("event", "\"ended\""),
+        ("namespace", "\"shop\""),
+        ("name", "\"one-port\""),
+        ("uid", "\"uid-policy\""),
+        ("generation", "3"),
+        ("resource_version", "\"812\""),
+        ("text", "\"{\"spec\":{}}\""),
+        // As `sha256sum` says.
+        ("text_sha256", "\"53aa778a9b137a0ca7ab79937d069870b14440dae5922f51d940ffa4b178d5cb\""),
+        ("policy_revision", "6"),
+        ("policy_sha256", &sha256),
+        ("revision_from", "4"),
+        ("revision_to", "5"),
+        ("effective_from", "2026-01-02 03:04:03.000006 +00:00"),
+        ("effective_to", "2026-01-02 03:04:05.000006 +00:00"),
+        ("understood", "false"),
+        ("faults", "[\"ingress[0]: unknown operator\"]"),
+    ]);
+    assert_row(&rows[0], &expected);
+    let mut expected = EVERYWHERE.to_vec();
+    expected.extend([
+        ("time", "2026-01-02 03:04:05.000006 +00:00"),
+        ("seq", "2"),
+        ("event", "\"statement\""),
+        ("policy_revision", "6"),
+        ("policy_sha256", &sha256),
+        ("faults", "[]"),
+        ("count", "0"),
+    ]);
+    assert_row(&rows[1], &expected);
+}
+
+#[test]
+fn a_file_of_coverage_has_the_rows_of_one_day_also_where_the_clock_was_set_back() {
+    let day = |record: Record, days: i64| match record {
+        Record::Coverage(coverage) => {
+            Record::Coverage(Coverage { time_us: coverage.time_us + days * 24 * 60 * 60 * 1_000_000, ..coverage })
+        }
+        other => other,
+    };
+    let records = [0, 0, 1, 0].map(|days| day(attached(1), days));
+    let files = files(&[&records[..], &[open("shop", 1), effective(1)]].concat());
+    let found: Vec<_> = files
+        .iter()
+        .map(|file| (file.path.as_str(), file.content.first_seq, file.content.last_seq, file.content.rows))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("policies/cluster=lab/date=2026-01-02/node-a-5c1f-000000000001.parquet", 1, 1, 1),
+            ("coverage/cluster=lab/date=2026-01-02/node-a-5c1f-000000000001.parquet", 1, 2, 2),
+            ("coverage/cluster=lab/date=2026-01-03/node-a-5c1f-000000000003.parquet", 3, 3, 1),
+            ("coverage/cluster=lab/date=2026-01-02/node-a-5c1f-000000000004.parquet", 4, 4, 1),
+            ("verdicts/cluster=lab/namespace=shop/date=2026-01-02/hour=03/node-a-5c1f-000000000001.parquet", 1, 1, 1),
+        ]
+    );
 }
 
 #[test]
 fn a_word_of_a_newer_agent_is_its_number() {
-    let Record::Verdict(open) = open("shop", 1);
+    let open = verdict(open("shop", 1));
     let newer = Verdict { event: 200, verdict: 201, reason: 70_000, protocol: Some(47), src_known: 9, ..open };
     let rows = rows(&files(&[Record::Verdict(newer)])[0]);
     let words = ["event", "verdict", "reason", "protocol", "src_identity"].map(|name| rows[0][name].as_str());
@@ -207,7 +376,7 @@ fn a_word_of_a_newer_agent_is_its_number() {
 
 #[test]
 fn each_namespace_has_a_file_that_says_what_it_holds() {
-    let Record::Verdict(later) = open("shop", 9);
+    let later = verdict(open("shop", 9));
     let later = Verdict { last_time_us: Some(later.time_us + 60_000_000), policy_revision: 5, ..later };
     let files = files(&[open("shop", 8), open("bank", 7), Record::Verdict(later)]);
     let paths: Vec<_> = files.iter().map(|file| file.path.as_str()).collect();
@@ -231,7 +400,8 @@ fn each_namespace_has_a_file_that_says_what_it_holds() {
         .collect();
     let object = "ab".repeat(32);
     for (key, value) in [
-        (metadata::SCHEMA_VERSION, "1"),
+        (metadata::TABLE, "verdicts"),
+        (metadata::SCHEMA_VERSION, "2"),
         (metadata::CLUSTER, "lab"),
         (metadata::NAMESPACE, "shop"),
         (metadata::NODE, "node-a"),

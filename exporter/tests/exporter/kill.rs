@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::support::{Bench, Dictionary, checkpoint, files_below, open, origin, rows_of};
+use crate::support::{Bench, Dictionary, attached, checkpoint, effective, files_below, open, origin, rows_of};
 use podwitness_spool::Reader;
 
-const NAMESPACES: [&str; 3] = ["shop", "bank", "_unknown"];
+/// Namespaces of verdicts, and the two tables that have none, by the names of `rows_of`.
+const SEQUENCES: [&str; 5] = ["shop", "bank", "_unknown", COVERAGE, POLICIES];
+const COVERAGE: &str = "/coverage";
+const POLICIES: &str = "/policies";
 
 /// How many kills must have met which state, so that the test has tried something.
 const KILLS: usize = 40;
@@ -44,10 +47,14 @@ fn every_record_is_in_the_store_once_however_often_the_exporter_is_killed() {
             while !finished.load(Ordering::Relaxed) {
                 let records: Vec<_> = (0..fastrand::usize(0..60))
                     .map(|_| {
-                        let namespace = NAMESPACES[fastrand::usize(..NAMESPACES.len())];
-                        let port = fastrand::u16(1..);
-                        written.entry(namespace).or_default().push(port.into());
-                        open(namespace, port)
+                        let sequence = SEQUENCES[fastrand::usize(..SEQUENCES.len())];
+                        let number = fastrand::u16(1..);
+                        written.entry(sequence).or_default().push(number.into());
+                        match sequence {
+                            COVERAGE => attached(number),
+                            POLICIES => effective(number),
+                            namespace => open(namespace, number),
+                        }
                     })
                     .collect();
                 position += 1;
@@ -81,17 +88,17 @@ fn every_record_is_in_the_store_once_however_often_the_exporter_is_killed() {
     for path in bench.objects() {
         let rows = rows_of(&path);
         assert!(rows.windows(2).all(|pair| pair[0].1 + 1 == pair[1].1), "{} is in seq order", path.display());
-        for (namespace, seq, port) in rows {
-            found.entry(namespace).or_default().push((seq, port));
+        for (sequence, seq, number) in rows {
+            found.entry(sequence).or_default().push((seq, number));
         }
     }
     assert_eq!(found.keys().collect::<Vec<_>>(), written.keys().collect::<Vec<_>>());
-    for (namespace, ports) in written {
-        let rows = found.get_mut(namespace).unwrap();
+    for (sequence, numbers) in written {
+        let rows = found.get_mut(sequence).unwrap();
         rows.sort_unstable();
-        let expected: Vec<_> = (1_i64..).zip(ports).collect();
-        assert_eq!(rows.len(), expected.len(), "{namespace}: {} rows of {} records", rows.len(), expected.len());
-        assert!(*rows == expected, "{namespace}: another record, twice or at another place");
+        let expected: Vec<_> = (1_i64..).zip(numbers).collect();
+        assert_eq!(rows.len(), expected.len(), "{sequence}: {} rows of {} records", rows.len(), expected.len());
+        assert!(*rows == expected, "{sequence}: another record, twice or at another place");
     }
     assert_eq!(files_below(&bench.staging()), Vec::<std::path::PathBuf>::new());
     let strays: Vec<_> =

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use parquet::file::reader::{FileReader as _, SerializedFileReader};
+use podwitness_spool::words::{CoverageEvent, PolicyEvent};
 use podwitness_spool::{
-    Checkpoint, Definitions, Identity, Origin, PolicyRule, Record, Revision, RuleSet, Verdict, Writer, WriterOptions,
+    Checkpoint, Coverage, Definitions, Identity, Origin, PolicyRule, PolicyVersion, Record, Revision, RuleSet, Verdict,
+    Writer, WriterOptions,
 };
 use podwitness_wire as wire;
 use tempfile::{NamedTempFile, TempDir};
@@ -171,7 +173,8 @@ pub(crate) fn open_parquet(path: &Path) -> SerializedFileReader<File> {
     SerializedFileReader::new(File::open(path).unwrap()).unwrap()
 }
 
-/// `(namespace, seq, src_port)` of every row of a file, in the file's order.
+/// `(sequence, seq, number)` of every row of a file, in the file's order. The sequence is the namespace of a verdict, else
+/// the table; the number is what [`open`], [`attached`] and [`effective`] were given.
 pub(crate) fn rows_of(path: &Path) -> Vec<(String, i64, i32)> {
     let reader = open_parquet(path);
     let rows = reader.get_row_iter(None).unwrap();
@@ -180,7 +183,14 @@ pub(crate) fn rows_of(path: &Path) -> Vec<(String, i64, i32)> {
         let columns: std::collections::HashMap<_, _> =
             row.get_column_iter().map(|(name, value)| (name.as_str(), value.to_string())).collect();
         let number = |name: &str| columns[name].parse::<i64>().unwrap();
-        (columns["namespace"].trim_matches('"').to_owned(), number("seq"), i32::try_from(number("src_port")).unwrap())
+        let (sequence, name) = if columns.contains_key("src_port") {
+            (columns["namespace"].trim_matches('"').to_owned(), "src_port")
+        } else if columns.contains_key("interface") {
+            ("/coverage".to_owned(), "interface")
+        } else {
+            ("/policies".to_owned(), "generation")
+        };
+        (sequence, number("seq"), i32::try_from(number(name)).unwrap())
     })
     .collect()
 }
@@ -201,6 +211,39 @@ pub(crate) fn checkpoint(ring_position: u64) -> Checkpoint {
 
 /// 2026-01-02T03:04:05.000006Z.
 pub(crate) const TIME: i64 = 1_767_323_045_000_006;
+
+/// An endpoint whose hooks are on, a second later an `interface`.
+pub(crate) fn attached(interface: u16) -> Record {
+    Record::Coverage(Coverage {
+        time_us: TIME + i64::from(interface) * 1_000_000,
+        event: CoverageEvent::EndpointAttached.number().into(),
+        interface: Some(interface.into()),
+        ..Coverage::default()
+    })
+}
+
+/// A policy version that took effect.
+pub(crate) fn effective(generation: u16) -> Record {
+    Record::Policy(PolicyVersion {
+        time_us: TIME,
+        event: PolicyEvent::Effective.number().into(),
+        namespace: "shop".to_owned(),
+        name: "one-port".to_owned(),
+        generation: generation.into(),
+        text: "{}".to_owned(),
+        policy_revision: 3,
+        revision_from: 3,
+        effective_from_us: Some(TIME),
+        understood: Some(true),
+        ..PolicyVersion::default()
+    })
+}
+
+/// The verdict that [`open`] makes.
+pub(crate) fn verdict(record: Record) -> Verdict {
+    let Record::Verdict(verdict) = record else { panic!("{record:?} is no verdict") };
+    verdict
+}
 
 /// An allowed TCP connection from pod 1 to pod 2 in `namespace`.
 pub(crate) fn open(namespace: &str, src_port: u16) -> Record {

@@ -46,6 +46,11 @@ fn batch(to: u64, attempt: usize) -> (Vec<Record>, Checkpoint) {
     (records, Checkpoint { ring: "ring".to_owned(), ring_position: to, drained_epoch: 1, drained_entries: 0 })
 }
 
+fn verdict(record: Record) -> Verdict {
+    let Record::Verdict(verdict) = record else { panic!("only verdicts were written") };
+    verdict
+}
+
 /// A record as the tests compare it: position, attempt, namespace, seq.
 type Row = (i64, i64, String, i64);
 
@@ -53,7 +58,7 @@ type Row = (i64, i64, String, i64);
 fn read_all(reader: &mut Reader, rows: &mut Vec<Row>) -> Option<crate::Position> {
     let mut last = None;
     while let Some(batch) = reader.next().unwrap() {
-        for Record::Verdict(verdict) in batch.records {
+        for verdict in batch.records.into_iter().map(verdict) {
             let pod = &batch.definitions.identity(verdict.src_identity).unwrap().pod;
             assert_eq!(*pod, format!("pod-{}", verdict.src_identity));
             rows.push((verdict.time_us, verdict.count, verdict.namespace, verdict.seq));
@@ -91,7 +96,7 @@ impl Model {
     fn rows_of(&self, to: u64, attempt: usize) -> Vec<Row> {
         let mut next = self.next.clone();
         let mut rows = Vec::new();
-        for Record::Verdict(verdict) in batch(to, attempt).0 {
+        for verdict in batch(to, attempt).0.into_iter().map(verdict) {
             let seq = next.entry(verdict.namespace.clone()).or_insert(1);
             rows.push((verdict.time_us, verdict.count, verdict.namespace, *seq));
             *seq += 1;

@@ -1,18 +1,20 @@
 //! Version 1 on disk, byte for byte. Files of a version are never changed once that version has been released: a new
-//! version gets a folder of its own, and the reader goes on reading the old ones.
+//! version gets a folder of its own, and the reader goes on reading the old ones. What messages come to hold beside what
+//! they held gets a folder of its own too: `v1` has verdicts alone.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use podwitness_spool::{Reader, Record, Service, Verdict, Writer};
+use podwitness_spool::{Coverage, PolicyVersion, Reader, Record, Service, Verdict, Writer};
 
-use crate::samples::{Dictionary, SMALL, batches, checkpoint, origin, record};
+use crate::samples::{Dictionary, SMALL, batches, checkpoint, origin, record, verdict};
 
 const FILES: [&str; 3] = ["segments/0000000000000001.seg", "segments/0000000000000002.seg", "exporter/cursor"];
+const THREE_TABLES: [&str; 1] = ["segments/0000000000000001.seg"];
 
-fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1")
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
 /// One record with every field, and one with hardly any.
@@ -53,6 +55,7 @@ fn input() -> Vec<Record> {
             ip: vec![10, 96, 0, 10],
             port: 53,
             nat_resolution: "exact".to_owned(),
+            ..Service::default()
         }),
     };
     let loss = Verdict { namespace: "_unknown".to_owned(), event: 6, count: 9, ..Verdict::default() };
@@ -72,39 +75,128 @@ fn write(dir: &Path) {
     reader.done(end).unwrap();
 }
 
-fn copy(from: &Path, to: &Path) {
-    for name in FILES {
+/// A record of each table with every field, and one of each with hardly any.
+fn three_tables() -> Vec<Record> {
+    let Some(Record::Verdict(verdict)) = input().into_iter().next() else { unreachable!("it is made so") };
+    let service =
+        Service { backend_ip: vec![10, 0, 0, 2], backend_port: Some(5353), ..verdict.service.clone().unwrap() };
+    let verdict = Verdict { service: Some(service), ..verdict };
+    let coverage = Coverage {
+        time_us: 1_700_000_000_000_003,
+        seq: 0,
+        event: 5,
+        interface: Some(7),
+        interface_name: "veth7".to_owned(),
+        netns: "cni-7".to_owned(),
+        namespace: "shop".to_owned(),
+        pod: "web".to_owned(),
+        pod_uid: "uid-web".to_owned(),
+        addresses: vec![vec![10, 0, 0, 1], vec![0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]],
+        since_us: Some(1_700_000_000_000_000),
+        mode: 2,
+        unknown_endpoints: 1,
+        policy_revision: 31,
+        reason: "attach".to_owned(),
+        detail: "no such device".to_owned(),
+        count: Some(4),
+    };
+    let policy = PolicyVersion {
+        time_us: 1_700_000_000_000_004,
+        seq: 0,
+        event: 2,
+        namespace: "shop".to_owned(),
+        name: "one-port".to_owned(),
+        uid: "uid-policy".to_owned(),
+        generation: 3,
+        resource_version: "812".to_owned(),
+        text: r#"{"spec":{}}"#.to_owned(),
+        policy_revision: 32,
+        revision_from: 30,
+        revision_to: 31,
+        effective_from_us: Some(1_700_000_000_000_001),
+        effective_to_us: Some(1_700_000_000_000_004),
+        understood: Some(false),
+        faults: vec!["ingress[0]: unknown operator".to_owned()],
+        count: Some(5),
+    };
+    vec![
+        Record::Verdict(verdict),
+        Record::Coverage(coverage),
+        Record::Policy(policy),
+        Record::Coverage(Coverage { event: 1, ..Coverage::default() }),
+        Record::Policy(PolicyVersion { event: 4, count: Some(0), ..PolicyVersion::default() }),
+        record("shop", 7),
+    ]
+}
+
+fn write_three_tables(dir: &Path) {
+    let (mut writer, _) = Writer::open(dir, SMALL, origin("boot-1")).unwrap();
+    writer.commit(three_tables(), &Dictionary, &checkpoint(1)).unwrap();
+}
+
+fn copy(from: &Path, files: &[&str], to: &Path) {
+    for name in files {
         fs::create_dir_all(to.join(name).parent().unwrap()).unwrap();
         fs::copy(from.join(name), to.join(name)).unwrap();
     }
 }
 
-#[test]
-fn today_writes_the_bytes_of_version_1() {
+fn assert_written(write: impl FnOnce(&Path), files: &[&str], name: &str) {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path());
-    let read = |root: &Path| -> BTreeMap<_, _> { FILES.map(|name| (name, fs::read(root.join(name)).ok())).into() };
-    let (ours, theirs) = (read(dir.path()), read(&golden()));
-    let differing: Vec<_> =
-        FILES.into_iter().filter(|name| ours[name].is_none() || ours[name] != theirs[name]).collect();
+    let read = |root: &Path| -> BTreeMap<String, _> {
+        files.iter().map(|&name| (name.to_owned(), fs::read(root.join(name)).ok())).collect()
+    };
+    let (ours, theirs) = (read(dir.path()), read(&golden(name)));
+    let differing: Vec<_> = files.iter().filter(|&&name| ours[name].is_none() || ours[name] != theirs[name]).collect();
     if !differing.is_empty() {
-        let fresh = Path::new(env!("CARGO_TARGET_TMPDIR")).join("v1.modified");
-        copy(dir.path(), &fresh);
-        panic!("{differing:?} differ from {}; what was written now is in {}", golden().display(), fresh.display());
+        let fresh = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}.modified"));
+        copy(dir.path(), files, &fresh);
+        panic!("{differing:?} differ from {}; what was written now is in {}", golden(name).display(), fresh.display());
+    }
+}
+
+#[test]
+fn today_writes_the_bytes_of_version_1() {
+    assert_written(write, &FILES, "v1");
+    assert_written(write_three_tables, &THREE_TABLES, "v1-three-tables");
+}
+
+#[test]
+fn each_table_has_a_sequence_of_its_own_that_goes_on_with_the_next_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    copy(&golden("v1-three-tables"), &THREE_TABLES, dir.path());
+    let (mut writer, _) = Writer::open(dir.path(), SMALL, origin("boot-1")).unwrap();
+    writer.commit(three_tables(), &Dictionary, &checkpoint(2)).unwrap();
+    let read = batches(&mut Reader::open(dir.path()).unwrap());
+    let [first, second] = &read[..] else { panic!("two batches and not {}", read.len()) };
+    for (batch, [verdicts, coverage, policies]) in [(first, [1, 1, 1]), (second, [3, 3, 3])] {
+        let mut expected = three_tables();
+        let mut next = [verdicts, coverage, policies].map(|first| first..);
+        for record in &mut expected {
+            match record {
+                Record::Verdict(verdict) => verdict.seq = next[0].next().unwrap(),
+                Record::Coverage(coverage) => coverage.seq = next[1].next().unwrap(),
+                Record::Policy(version) => version.seq = next[2].next().unwrap(),
+            }
+        }
+        assert_eq!(batch.records, expected);
+        assert_eq!(batch.definitions.revision(32).unwrap().sha256, "ab".repeat(32), "policies refer to it");
     }
 }
 
 #[test]
 fn today_reads_version_1() {
     let dir = tempfile::tempdir().unwrap();
-    copy(&golden(), dir.path());
+    copy(&golden("v1"), &FILES, dir.path());
     let cursor = dir.path().join("exporter/cursor");
     assert_eq!(batches(&mut Reader::open(dir.path()).unwrap()).len(), 2, "the cursor is behind the first batch");
     fs::remove_file(cursor).unwrap();
 
     let read = batches(&mut Reader::open(dir.path()).unwrap());
     let mut expected = vec![input(), vec![record("shop", 7)], vec![record("bank", 8)]];
-    for (Record::Verdict(verdict), seq) in expected.iter_mut().flatten().zip([1, 1, 2, 1]) {
+    for (record, seq) in expected.iter_mut().flatten().zip([1, 1, 2, 1]) {
+        let Record::Verdict(verdict) = record else { unreachable!("only verdicts are there") };
         verdict.seq = seq;
     }
     assert_eq!(read.iter().map(|batch| batch.records.clone()).collect::<Vec<_>>(), expected);
@@ -121,6 +213,5 @@ fn today_reads_version_1() {
     assert_eq!(recovered.checkpoint, Some(checkpoint(3)));
     let mut more = vec![record("bank", 9)];
     writer.commit(&mut more, &Dictionary, &checkpoint(4)).unwrap();
-    let [Record::Verdict(verdict)] = &more[..] else { unreachable!("one record was given") };
-    assert_eq!(verdict.seq, 2);
+    assert_eq!(verdict(&more[0]).seq, 2);
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use podwitness_spool::{Position, Reader, Record, SpoolError, Writer, WriterOptions};
 use proptest::prelude::*;
 
-use crate::samples::{Dictionary, MARK, checkpoint, cut, length, origin, record, segments};
+use crate::samples::{Dictionary, MARK, checkpoint, cut, length, origin, record, segments, verdict};
 
 const OPTIONS: WriterOptions = WriterOptions { max_bytes: 12 << 10, segment_bytes: 4 << 10 };
 const NAMESPACES: [&str; 3] = ["shop", "bank", "_unknown"];
@@ -169,7 +169,7 @@ impl<'a> Model<'a> {
                 return;
             };
             let expected = self.committed.get(self.read).expect("a batch was read that was not committed");
-            let rows: Vec<_> = batch.records.iter().map(|Record::Verdict(row)| row).collect();
+            let rows: Vec<_> = batch.records.iter().map(verdict).collect();
             assert_eq!(rows.len(), expected.len());
             for (row, (boot, namespace, time, seq)) in rows.into_iter().zip(expected) {
                 assert_eq!((&batch.origin.boot, row.namespace.as_str()), (boot, *namespace));

@@ -45,7 +45,7 @@ pub(crate) fn record(namespace: &str, time_us: i64) -> Record {
 
 /// A batch of one record, sized so that a handful fill a small segment.
 pub(crate) fn wide(time_us: i64) -> Vec<Record> {
-    let Record::Verdict(verdict) = record("shop", time_us);
+    let Record::Verdict(verdict) = record("shop", time_us) else { unreachable!("it is made so") };
     vec![Record::Verdict(Verdict { src_ip: vec![7; 800], ..verdict })]
 }
 
@@ -89,8 +89,14 @@ pub(crate) fn batches(reader: &mut Reader) -> Vec<Batch> {
     std::iter::from_fn(|| reader.next().unwrap()).collect()
 }
 
+/// The verdict that a record is.
+pub(crate) fn verdict(record: &Record) -> &Verdict {
+    let Record::Verdict(verdict) = record else { panic!("{record:?} is no verdict") };
+    verdict
+}
+
 pub(crate) fn verdicts(batches: &[Batch]) -> impl Iterator<Item = &Verdict> {
-    batches.iter().flat_map(|batch| &batch.records).map(|Record::Verdict(verdict)| verdict)
+    batches.iter().flat_map(|batch| &batch.records).map(verdict)
 }
 
 pub(crate) fn times(batches: &[Batch]) -> Vec<i64> {

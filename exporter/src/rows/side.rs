@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow_array::builder::Int32Builder;
 use podwitness_spool::Identity;
 
-use crate::rows::{Columns, TextBuilder, number};
+use super::columns::{Columns, TextBuilder, number};
 use crate::words;
 
 /// What a record says about the initiating or the receiving side.

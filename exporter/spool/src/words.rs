@@ -1,0 +1,37 @@
+//! The closed lists of words that are no kernel's: what coverage and policy records say. One number in the spool and one
+//! word in the column each. Lists are append-only: a number is never given a second meaning.
+
+use podwitness_wire::vocabulary;
+
+vocabulary! {
+    /// What a coverage record says has happened.
+    CoverageEvent {
+        AgentStarted = 1, "agent-started": "The agent began to witness; what is on the node is stated anew after it.";
+        AgentStopped = 2, "agent-stopped": "The agent ended in good order; what was in force stays in force.";
+        EndpointAttached = 3, "endpoint-attached": "The endpoint's hooks are on.";
+        EndpointKnown = 4, "endpoint-known": "The pod behind a hooked endpoint became known; until then `unknown_endpoints` decided.";
+        EndpointEnforced = 5, "endpoint-enforced": "A policy that knows the endpoint's pod is in force at its hooks.";
+        EndpointDetached = 6, "endpoint-detached": "The endpoint is gone.";
+        EndpointUnhooked = 7, "endpoint-unhooked": "The endpoint cannot have hooks: its traffic is neither enforced nor witnessed.";
+        EndpointUnknown = 8, "endpoint-unknown": "The pod behind a hooked endpoint is known no more; `unknown_endpoints` decides.";
+        RecordsLost = 9, "records-lost": "So many records of coverage and policies could not be kept.";
+    }
+}
+
+vocabulary! {
+    /// What a policy record says has happened.
+    PolicyEvent {
+        Effective = 1, "effective": "The version took effect.";
+        Ended = 2, "ended": "The version took effect no more.";
+        InForce = 3, "in-force": "The version is in force; a part of a statement.";
+        Statement = 4, "statement": "All that is in force is stated: the `in-force` rows that follow, as many as `count`.";
+    }
+}
+
+vocabulary! {
+    /// What is done with traffic that policy does not allow.
+    WitnessMode {
+        Enforce = 1, "enforce": "It is dropped.";
+        Audit = 2, "audit": "It passes, and is recorded as what would have been dropped.";
+    }
+}
