@@ -12,13 +12,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use podwitness_datapath::{Control, Interface, Tables as KernelTables};
+use podwitness_datapath::{Control, HookFault, Interface, Tables as KernelTables};
 use podwitness_endpoints::Snapshot;
 use podwitness_policy::{Endpoint, Input, ObjectName, compile, policy_sha256};
 use podwitness_runtime::{readiness::Condition, shutdown::Shutdown};
 use podwitness_source::Update;
 
 use crate::{
+    coverage::{Account, Seen, Statements, now_us, utc_us},
     definitions::{Definitions, LedgerError},
     metrics::Metrics,
     numbering::{Numbered, number},
@@ -65,6 +66,10 @@ pub(crate) struct Controller {
     pub(crate) node: String,
     /// Whether the node's witness mode is `audit`.
     pub(crate) audits: bool,
+    /// What is enforced and witnessed here.
+    pub(crate) account: Account,
+    /// What was said of policies.
+    pub(crate) statements: Statements,
     /// Met while the cluster is what its source says now.
     pub(crate) source_is_whole: Condition,
     /// Met while the policy of the present cluster is in force.
@@ -78,6 +83,8 @@ pub(crate) struct Controller {
 struct Present {
     cluster: Option<Update>,
     endpoints: Option<Snapshot>,
+    /// When the endpoints were seen, microseconds since 1970 in UTC.
+    endpoints_since_us: i64,
     /// When the oldest change that is not in force yet was learnt.
     oldest_change: Option<Instant>,
 }
@@ -101,6 +108,7 @@ impl Controller {
                     return Err(ControllerError::Deaf("what follows the cluster and the endpoints"));
                 }
             }
+            self.statements.state_each_day(now_us());
             if present.oldest_change.is_none() && !lacks_hooks {
                 continue;
             }
@@ -152,6 +160,7 @@ impl Controller {
                 self.metrics.faults("namespaces", snapshot.faults.len());
                 self.metrics.faults("unhooked", snapshot.unhooked.len());
                 present.endpoints = Some(snapshot);
+                present.endpoints_since_us = utc_us(learnt);
                 learnt
             }
         };
@@ -168,6 +177,14 @@ impl Controller {
             node_addresses: &snapshot.host_addresses,
             endpoints: &endpoints,
         };
+        let seen = Seen {
+            since_us: present.endpoints_since_us,
+            snapshot,
+            endpoints: &endpoints,
+            cluster: &update.cluster,
+            node: &self.node,
+        };
+        self.account.learn(now_us(), seen);
         let compiled = compile(&input);
         let Numbered { tables, present: here } =
             number(&compiled, &update.cluster, &self.node, self.audits, &self.definitions);
@@ -177,6 +194,7 @@ impl Controller {
         if !is_in_force {
             self.definitions.commit_generation(generation + 1, revision)?;
             let generation = self.control.activate(&tables)?;
+            self.statements.in_force(now_us(), revision, &update.cluster);
             self.definitions.set_present(here);
             self.metrics.in_force(generation, revision);
             if let Some(learnt) = present.oldest_change {
@@ -194,10 +212,14 @@ impl Controller {
         }
         self.source_is_whole.set(update.complete);
         self.policy_in_force.set(true);
-        self.hook(snapshot)
+        let faults = self.hook(snapshot)?;
+        if let Some(tables) = in_force {
+            self.account.enforced(now_us(), revision, tables, &faults);
+        }
+        Ok(faults.len())
     }
 
-    fn hook(&mut self, snapshot: &Snapshot) -> Result<usize, ApplyError> {
+    fn hook(&mut self, snapshot: &Snapshot) -> Result<Vec<HookFault>, ApplyError> {
         let interfaces: Vec<Interface> = snapshot
             .endpoints
             .iter()
@@ -210,7 +232,7 @@ impl Controller {
         self.metrics.endpoints(interfaces.len() - faults.len());
         self.metrics.faults("hooks", faults.len());
         self.hooks_on.set(faults.is_empty());
-        Ok(faults.len())
+        Ok(faults)
     }
 
     /// The endpoints with their pods: the one of this node that has one of the endpoint's addresses.

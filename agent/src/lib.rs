@@ -1,12 +1,13 @@
 //! The node agent: enforces NetworkPolicy in the kernel and witnesses every verdict.
 //!
-//! Two threads do the work, and share [`definitions`] alone: the [`controller`] turns the cluster and the node's
-//! endpoints into kernel tables, the [`witness`] brings what the kernel saw into the spool. Neither waits for the
-//! other.
+//! Two threads do the work, and share [`definitions`] and the journal of [`coverage`] alone: the [`controller`] turns the
+//! cluster and the node's endpoints into kernel tables and says so in the journal, the [`witness`] brings what the kernel
+//! saw, and the journal, into the spool. Neither waits for the other.
 
 pub mod cli;
 mod clock;
 mod controller;
+mod coverage;
 mod definitions;
 mod metrics;
 mod numbering;

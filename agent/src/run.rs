@@ -14,12 +14,14 @@ use podwitness_datapath::Datapath;
 use podwitness_endpoints::Discovery;
 use podwitness_runtime::{exit::Exit, http, logging, readiness::Readiness, shutdown::Shutdown};
 use podwitness_source::DirectorySource;
-use podwitness_spool::Writer;
+use podwitness_spool::{Writer, words::WitnessMode};
+use podwitness_wire::Verdict;
 use prometheus_client::registry::Registry;
 
 use crate::{
     cli::Cli,
     controller::{Change, Controller},
+    coverage::{self, Account, Statements},
     definitions::Definitions,
     metrics::Metrics,
     settings,
@@ -84,6 +86,11 @@ pub fn run(cli: &Cli) -> Result<Exit> {
         is_keeping_up,
         settings::intervals(&config),
     )?;
+    let unknown_endpoints = match config.endpoints.unknown_endpoints {
+        UnknownEndpoints::Allow => Verdict::Allow,
+        UnknownEndpoints::Deny => Verdict::Deny,
+    };
+    let journal = witness.journal();
     let server = http::serve(config.listen.agent, Arc::new(registry), readiness)?;
     let controller = Controller {
         control,
@@ -91,23 +98,38 @@ pub fn run(cli: &Cli) -> Result<Exit> {
         metrics,
         node: config.node.clone(),
         audits: config.mode == Mode::Audit,
+        account: Account::new(Arc::clone(&journal), unknown_endpoints),
+        statements: Statements::new(Arc::clone(&journal)),
         source_is_whole,
         policy_in_force,
         hooks_on,
     };
+    let started_us = coverage::now_us();
+    let mode = if config.mode == Mode::Audit { WitnessMode::Audit } else { WitnessMode::Enforce };
+    journal.coverage(coverage::agent_started(started_us, mode, unknown_endpoints));
     tracing::info!(
         node = config.node,
         object_sha256 = podwitness_ebpf_object::SHA256,
         listen = %server.local_addr(),
         "agent started"
     );
-    let result = work(&config, folder, controller, witness, &shutdown);
+    let result = work(&config, folder, controller, witness, &shutdown, || {
+        journal.coverage(coverage::agent_stopped(started_us));
+    });
     tracing::info!("agent stopped; enforcement stays in place");
     result.map(|()| Exit::Success)
 }
 
-/// Runs the two threads. Where one ends by itself the other is stopped, and so is the agent.
-fn work(config: &Config, folder: &Path, controller: Controller, witness: Witness, shutdown: &Shutdown) -> Result<()> {
+/// Runs the two threads. Where one ends by itself the other is stopped, and so is the agent; where both end in good order,
+/// `say_stopped` has the last word in the journal.
+fn work(
+    config: &Config,
+    folder: &Path,
+    controller: Controller,
+    witness: Witness,
+    shutdown: &Shutdown,
+    say_stopped: impl FnOnce(),
+) -> Result<()> {
     let (changes, told) = mpsc::channel();
     let of_cluster = changes.clone();
     // A receiver that is gone means that the agent is stopping.
@@ -127,8 +149,11 @@ fn work(config: &Config, folder: &Path, controller: Controller, witness: Witness
         let controlled = controller.run(&told, shutdown);
         shutdown.request();
         let witnessed = witness.join().map_err(|_| anyhow::anyhow!("the witness has panicked"))?;
-        controlled?;
-        witnessed?;
-        Ok(())
+        let witness = witnessed?;
+        if controlled.is_ok() {
+            say_stopped();
+        }
+        witness.finish();
+        Ok(controlled?)
     })
 }

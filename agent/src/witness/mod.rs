@@ -4,6 +4,8 @@
 //! makes the records durable together with the position and the epoch up to which they were read; only then is the
 //! position advanced and are the counts removed. After a crash the spool's last commit says what was done already.
 //!
+//! Coverage and policy records come out of the journal in the same way: they stay there until they are committed.
+//!
 //! Where the spool is full nothing is read: the maps go on counting, connections go on owing their records, and what
 //! finds no room there is counted as lost, which is a record too.
 
@@ -17,11 +19,14 @@ use podwitness_datapath::{Outlet, Position, Sweep};
 use podwitness_runtime::{readiness::Condition, shutdown::Shutdown};
 use podwitness_spool::{Checkpoint, Record, SpoolError, Writer};
 
-use crate::{clock::Clock, definitions::Definitions, metrics::Metrics};
+use crate::{clock::Clock, coverage::Journal, definitions::Definitions, metrics::Metrics};
 use enrich::Enricher;
 
 /// Events in one commit at the most, so that a commit is some megabytes.
 const MOST_EVENTS: usize = 16_384;
+
+/// Records of the journal in one commit at the most.
+const MOST_OF_JOURNAL: usize = 1024;
 
 /// How often the witness does what.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +44,7 @@ pub(crate) struct Witness {
     outlet: Outlet,
     spool: Writer,
     definitions: Arc<Definitions>,
+    journal: Arc<Journal>,
     metrics: Metrics,
     is_keeping_up: Condition,
     intervals: Intervals,
@@ -99,6 +105,7 @@ impl Witness {
             outlet,
             spool,
             definitions,
+            journal: Arc::default(),
             metrics,
             is_keeping_up,
             intervals,
@@ -109,8 +116,14 @@ impl Witness {
         })
     }
 
-    /// Works until a shutdown is requested, and then once more for what is there at that moment.
-    pub(crate) fn run(mut self, shutdown: &Shutdown) -> Result<(), WitnessError> {
+    /// From where it takes records of coverage and policies.
+    pub(crate) fn journal(&self) -> Arc<Journal> {
+        Arc::clone(&self.journal)
+    }
+
+    /// Works until a shutdown is requested, and then once more for what is there at that moment. What comes into the
+    /// journal later is [`finish`](Self::finish)'s.
+    pub(crate) fn run(mut self, shutdown: &Shutdown) -> Result<Self, WitnessError> {
         let mut next_drain = Instant::now();
         let mut next_sweep = Instant::now();
         loop {
@@ -127,8 +140,21 @@ impl Witness {
             self.bring_out(drains)?;
             self.observe()?;
             if is_last {
-                return Ok(());
+                return Ok(self);
             }
+        }
+    }
+
+    /// Brings the rest of the journal into the spool, as far as it has room.
+    pub(crate) fn finish(mut self) {
+        self.bring_out_journal();
+        let waiting = self.journal.len();
+        if waiting > 0 {
+            tracing::error!(
+                records = waiting,
+                "records of coverage and policies are lost, because the spool takes nothing; the next start says what is \
+                 the case then"
+            );
         }
     }
 
@@ -144,7 +170,27 @@ impl Witness {
 
     /// Brings what is there into the spool. False where the spool takes nothing now.
     fn bring_out(&mut self, drains: bool) -> Result<bool, WitnessError> {
-        Ok(self.bring_out_events()? && (!drains || self.bring_out_denials()?))
+        Ok(self.bring_out_journal() && self.bring_out_events()? && (!drains || self.bring_out_denials()?))
+    }
+
+    fn bring_out_journal(&mut self) -> bool {
+        let mut most = MOST_OF_JOURNAL;
+        loop {
+            let records = self.journal.oldest(most);
+            let count = records.len();
+            if count == 0 {
+                return true;
+            }
+            match self.commit(records, self.position, self.drained) {
+                Ok(()) => self.journal.committed(count),
+                Err(SpoolError::BatchTooLarge { .. }) if count > 1 => most = count / 2,
+                Err(error @ SpoolError::BatchTooLarge { .. }) => {
+                    tracing::error!(%error, "a policy is larger than a segment of the spool: its text is not recorded");
+                    self.journal.give_up_oldest();
+                }
+                Err(error) => return self.refused(&error),
+            }
+        }
     }
 
     fn bring_out_events(&mut self) -> Result<bool, WitnessError> {

@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::field::{Field, OPEN, SHUT, openings};
 
 /// `PODWITNESS_DUCKDB`, else one on the path, else the one that the set-up script has put into the cache.
-fn find() -> Result<PathBuf> {
+pub(crate) fn find() -> Result<PathBuf> {
     let folder = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let named = folder("PODWITNESS_DUCKDB");
     let on_path = env::var_os("PATH").into_iter().flat_map(|path| env::split_paths(&path).collect::<Vec<_>>());
@@ -31,7 +31,7 @@ fn find() -> Result<PathBuf> {
 }
 
 /// The rows of the answer.
-fn ask(duckdb: &Path, init: &Path, question: &str) -> Result<Vec<Value>> {
+pub(crate) fn ask(duckdb: &Path, init: &Path, question: &str) -> Result<Vec<Value>> {
     let output = Command::new(duckdb).args(["-batch", "-json", "-init"]).arg(init).args(["-c", question]).output()?;
     let (answer, said) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
     ensure!(output.status.success() && !said.contains("Error"), "DuckDB could not answer {question}: {said}");

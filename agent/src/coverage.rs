@@ -1,0 +1,55 @@
+//! What is enforced and witnessed on this node, from when to when, and by which policies: the records of `coverage` and
+//! `policies`.
+//!
+//! The controller knows and writes into the [`Journal`], the witness commits from there: neither waits for the other.
+//! Which rows follow each other is written with the columns (`schemas/src/coverage.rs`, `schemas/src/policies.rs`).
+
+mod account;
+mod journal;
+mod statements;
+#[cfg(test)]
+mod tests;
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use podwitness_spool::{
+    Coverage,
+    words::{CoverageEvent, WitnessMode},
+};
+use podwitness_wire::Verdict;
+
+pub(crate) use account::{Account, Seen};
+pub(crate) use journal::Journal;
+pub(crate) use statements::Statements;
+
+/// Microseconds since 1970 in UTC.
+pub(crate) fn now_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// The same of a moment in the past.
+pub(crate) fn utc_us(moment: Instant) -> i64 {
+    now_us() - i64::try_from(moment.elapsed().as_micros()).unwrap_or(0)
+}
+
+/// The record of an agent that begins to witness.
+pub(crate) fn agent_started(time_us: i64, mode: WitnessMode, unknown_endpoints: Verdict) -> Coverage {
+    Coverage {
+        time_us,
+        event: CoverageEvent::AgentStarted.number().into(),
+        mode: mode.number().into(),
+        unknown_endpoints: unknown_endpoints.number().into(),
+        ..Coverage::default()
+    }
+}
+
+/// The record of an agent that ends in good order.
+pub(crate) fn agent_stopped(started_us: i64) -> Coverage {
+    Coverage {
+        time_us: now_us(),
+        event: CoverageEvent::AgentStopped.number().into(),
+        since_us: Some(started_us),
+        ..Coverage::default()
+    }
+}
