@@ -1,6 +1,6 @@
 //! Frames, made byte by byte, so that nothing of the code under test takes part.
 
-use podwitness_packet::{Frame, Packet, read_frame};
+use podwitness_packet::{Arp, Fault, Frame, Packet};
 
 pub(crate) const TCP: u8 = 6;
 pub(crate) const UDP: u8 = 17;
@@ -11,11 +11,35 @@ pub(crate) const ICMPV6: u8 = 58;
 pub(crate) const SOURCE_PORT: u16 = 40_000;
 pub(crate) const DESTINATION_PORT: u16 = 443;
 
+pub(crate) const ARP: u16 = 0x0806;
+pub(crate) const CUSTOMER_TAG: u16 = 0x8100;
+pub(crate) const SERVICE_TAG: u16 = 0x88a8;
+
 pub(crate) fn ethernet(ethertype: u16, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
     frame.extend(ethertype.to_be_bytes());
     frame.extend(payload);
     frame
+}
+
+/// The frame with VLAN tags before its network header, the outermost first.
+pub(crate) fn tagged(tags: &[u16], frame: &[u8]) -> Vec<u8> {
+    let mut tagged = frame[..12].to_vec();
+    for tag in tags {
+        tagged.extend(tag.to_be_bytes());
+        tagged.extend([0x20, 7]);
+    }
+    tagged.extend(&frame[12..]);
+    tagged
+}
+
+/// A message for IPv4 on Ethernet: 1 asks, 2 answers.
+pub(crate) fn arp(operation: u8, sender: [u8; 4], target: [u8; 4]) -> Vec<u8> {
+    let mut message = vec![0, 1, 8, 0, 6, 4, 0, operation, 2, 0, 0, 0, 0, 2];
+    message.extend(sender);
+    message.extend([0; 6]);
+    message.extend(target);
+    ethernet(ARP, &message)
 }
 
 #[derive(Clone)]
@@ -60,6 +84,15 @@ impl Ipv4 {
     pub(crate) fn frame(&self, payload: &[u8]) -> Vec<u8> {
         ethernet(0x0800, &self.packet(payload))
     }
+}
+
+/// An option that fills `bytes`, of which it needs none or four at the least.
+pub(crate) fn record_route(bytes: u8) -> Vec<u8> {
+    let mut option = vec![0; usize::from(bytes)];
+    if let Some(start) = option.first_chunk_mut() {
+        *start = [7, bytes, 4];
+    }
+    option
 }
 
 /// An extension header: its kind, and its bytes behind the first, which says what follows.
@@ -175,6 +208,12 @@ pub(crate) fn icmp(kind: u8, code: u8, identifier: u16, rest: &[u8]) -> Vec<u8> 
     message
 }
 
+/// The payload of a fragment that is not the last, which is a multiple of eight bytes.
+pub(crate) fn in_eights(mut payload: Vec<u8>) -> Vec<u8> {
+    payload.resize(payload.len().next_multiple_of(8), 0);
+    payload
+}
+
 /// One frame of every kind that is read, by what it is.
 pub(crate) fn of_every_kind() -> Vec<(String, Vec<u8>)> {
     let mut frames: Vec<(String, Vec<u8>)> = Vec::new();
@@ -190,10 +229,10 @@ pub(crate) fn of_every_kind() -> Vec<(String, Vec<u8>)> {
         add(&format!("ipv4 {name}"), Ipv4::new(protocol).frame(&payload));
         add(
             &format!("ipv4 with options, {name}"),
-            Ipv4 { options: vec![1; 40], ..Ipv4::new(protocol) }.frame(&payload),
+            Ipv4 { options: record_route(40), ..Ipv4::new(protocol) }.frame(&payload),
         );
         let first = Ipv4 { flags_and_offset: 0x2000, ..Ipv4::new(protocol) };
-        add(&format!("ipv4 first fragment, {name}"), first.frame(&payload));
+        add(&format!("ipv4 first fragment, {name}"), first.frame(&in_eights(payload.clone())));
         let later = Ipv4 { flags_and_offset: 9, ..Ipv4::new(protocol) };
         add(&format!("ipv4 later fragment, {name}"), later.frame(&payload));
         add(&format!("ipv6 {name}"), Ipv6::new(protocol).frame(&payload));
@@ -203,7 +242,11 @@ pub(crate) fn of_every_kind() -> Vec<(String, Vec<u8>)> {
         }
         for (what, offset, more) in [("first", 0, true), ("later", 9, true), ("last", 9, false), ("atomic", 0, false)] {
             let ipv6 = Ipv6::with(protocol, [Extension::new(0, 0), Extension::fragment(offset, more, 99)]);
-            add(&format!("ipv6 {what} fragment, {name}"), ipv6.frame(&payload));
+            add(&format!("ipv6 {what} fragment, {name}"), ipv6.frame(&in_eights(payload.clone())));
+        }
+        for tags in [&[CUSTOMER_TAG][..], &[SERVICE_TAG, CUSTOMER_TAG]] {
+            add(&format!("ipv4 with {} tags, {name}", tags.len()), tagged(tags, &Ipv4::new(protocol).frame(&payload)));
+            add(&format!("ipv6 with {} tags, {name}", tags.len()), tagged(tags, &Ipv6::new(protocol).frame(&payload)));
         }
     }
     let quoted = Ipv4 { source: [192, 0, 2, 7], destination: [10, 1, 0, 5], ..Ipv4::new(UDP) }.packet(&udp()[..8]);
@@ -212,14 +255,36 @@ pub(crate) fn of_every_kind() -> Vec<(String, Vec<u8>)> {
     let quoted = Ipv6 { source, destination, ..Ipv6::new(UDP) }.packet(&udp()[..8]);
     add("icmpv6 error", Ipv6::new(ICMPV6).frame(&icmp(1, 4, 0, &quoted)));
     add("neighbour solicitation", Ipv6 { hop_limit: 255, ..Ipv6::new(ICMPV6) }.frame(&icmp(135, 0, 0, &[0; 16])));
-    add("arp", ethernet(0x0806, &[0; 28]));
+    let router_alert = Extension { kind: HOP_BY_HOP, rest: vec![0, 5, 2, 0, 0, 1, 0] };
+    let report = Ipv6 { hop_limit: 1, source: [0; 16], ..Ipv6::with(ICMPV6, [router_alert]) };
+    add("listener report", report.frame(&icmp(143, 0, 0, &[0; 20])));
+    let bootp = |source: u8, destination: u8| vec![0, source, 0, destination, 0, 12, 0, 0, 1, 1, 6, 0];
+    let discover = Ipv4 { source: [0; 4], destination: [255; 4], ..Ipv4::new(UDP) };
+    add("dhcp", discover.frame(&bootp(68, 67)));
+    add("arp", arp(1, [10, 1, 0, 5], [10, 1, 0, 1]));
+    add("arp with a tag", tagged(&[CUSTOMER_TAG], &arp(2, [10, 1, 0, 5], [10, 1, 0, 1])));
     frames
+}
+
+/// What a frame was read as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Read {
+    Arp(Arp),
+    Ip(Packet),
+}
+
+pub(crate) fn read_frame(frame: &[u8]) -> Result<Read, Fault> {
+    let mut packet = Packet::default();
+    match podwitness_packet::read_frame(&frame, &mut packet)? {
+        Frame::Arp(message) => Ok(Read::Arp(message)),
+        Frame::Ip => Ok(Read::Ip(packet)),
+    }
 }
 
 /// Reads a frame that must be an IP packet.
 pub(crate) fn read(frame: &[u8]) -> Packet {
-    match read_frame(&frame) {
-        Ok(Frame::Ip(packet)) => packet,
+    match read_frame(frame) {
+        Ok(Read::Ip(packet)) => packet,
         other => panic!("no packet was read: {other:?}"),
     }
 }

@@ -2,7 +2,8 @@ use podwitness_packet::{Packet, read_quoted};
 use podwitness_wire::ipv4_mapped;
 
 use crate::frames::{
-    DESTINATION_PORT, Extension, ICMP, ICMPV6, Ipv4, Ipv6, SOURCE_PORT, TCP, UDP, icmp, read, tcp, udp,
+    CUSTOMER_TAG, DESTINATION_PORT, Extension, ICMP, ICMPV6, Ipv4, Ipv6, SOURCE_PORT, TCP, UDP, icmp, read,
+    record_route, tagged, tcp, udp,
 };
 
 /// What the pod 10.1.0.5 sent to 192.0.2.7.
@@ -26,7 +27,8 @@ fn error_v6(kind: u8, quoted: &[u8]) -> Vec<u8> {
 }
 
 fn quoted(frame: &[u8]) -> Option<Packet> {
-    read_quoted(&frame, &read(frame))
+    let mut quoted = Packet::default();
+    read_quoted(&frame, &read(frame), &mut quoted).then_some(quoted)
 }
 
 #[test]
@@ -51,7 +53,7 @@ fn an_error_quotes_addresses_and_ports() {
 
 #[test]
 fn options_extension_headers_and_echo_are_read_in_a_quote_too() {
-    let with_options = Ipv4 { options: vec![1; 8], ..sent_v4(UDP) }.packet(&udp());
+    let with_options = Ipv4 { options: record_route(8), ..sent_v4(UDP) }.packet(&udp());
     assert_eq!(quoted(&error_v4(11, &with_options)).unwrap().destination_port, DESTINATION_PORT);
     let with_header = Ipv6::with(UDP, [Extension::new(60, 1)]).packet(&udp());
     assert_eq!(quoted(&error_v6(3, &with_header)).unwrap().destination_port, DESTINATION_PORT);
@@ -88,15 +90,36 @@ fn an_error_of_the_other_family_quotes_nothing() {
 }
 
 #[test]
+fn an_error_about_a_later_fragment_is_none() {
+    // RFC 1122 section 3.2.2; it has no ports to find a connection by.
+    let fragment = |flags_and_offset| Ipv4 { flags_and_offset, ..sent_v4(UDP) }.packet(&udp());
+    assert!(quoted(&error_v4(11, &fragment(0x2000))).is_some());
+    assert_eq!(quoted(&error_v4(11, &fragment(0x2009))), None);
+    let fragment = |offset| Ipv6::with(UDP, [Extension::fragment(offset, true, 1)]).packet(&udp());
+    assert!(quoted(&error_v6(3, &fragment(0))).is_some());
+    assert_eq!(quoted(&error_v6(3, &fragment(9))), None);
+}
+
+#[test]
+fn an_error_behind_a_vlan_tag_quotes_too() {
+    let frame = tagged(&[CUSTOMER_TAG], &error_v4(3, &sent_v4(UDP).packet(&udp())));
+    assert_eq!(quoted(&frame).unwrap().destination_port, DESTINATION_PORT);
+}
+
+#[test]
 fn a_fragmented_error_and_a_broken_quote_are_none() {
     let quote = sent_v4(UDP).packet(&udp());
     let frame = error_v4(3, &quote);
     let mut fragmented = frame.clone();
     fragmented[20] = 0x20;
     assert_eq!(quoted(&fragmented), None);
-    for length in 42..frame.len() {
-        // Whole up to the ports, or nothing.
-        assert_eq!(quoted(&frame[..length]).is_some(), length >= 42 + 24, "{length} bytes");
+    for length in 0..quote.len() {
+        // Whole up to the ports and the four bytes behind them (RFC 792), or nothing; what stands behind the error is
+        // padding.
+        let mut frame = error_v4(3, &quote[..length]);
+        assert_eq!(quoted(&frame).is_some(), length >= 28, "{length} bytes");
+        frame.extend(&quote[length..]);
+        assert_eq!(quoted(&frame).is_some(), length >= 28, "{length} bytes and padding");
     }
     let mut no_ip = quote;
     no_ip[0] = 0x55;
