@@ -2,8 +2,7 @@
 
 use aya_ebpf::{helpers::bpf_ktime_get_boot_ns, programs::TcContext};
 use podwitness_packet::{
-    Bytes, ETHERNET_BYTES, Fault, Fragment, Frame, Packet, is_neighbour_discovery, read_frame, read_quoted,
-    stays_on_link,
+    Bytes, ETHERNET_BYTES, Fault, Fragment, Frame, LinkMessage, Packet, link_message, read_frame, read_quoted,
 };
 use podwitness_wire::{ConnectionKey, Counter, Direction, Reason, Verdict};
 
@@ -31,6 +30,11 @@ struct SkbBytes<'a>(&'a TcContext);
 
 impl Bytes for SkbBytes<'_> {
     #[inline(always)]
+    fn length(&self) -> u32 {
+        self.0.len()
+    }
+
+    #[inline(always)]
     fn load<const N: usize>(&self, offset: u32) -> Option<[u8; N]> {
         self.0.load(offset as usize).ok()
     }
@@ -55,23 +59,25 @@ pub(crate) fn run(context: &TcContext, direction: Direction) -> i32 {
 #[inline(always)]
 fn handle(context: &TcContext, direction: Direction) -> Outcome {
     let Some(room) = room() else { return Outcome::Drop };
-    // SAFETY: the room is this CPU's own, and no borrow of these two parts of it outlives its statement.
-    let (flow, packet) = unsafe { (&raw mut (*room).own.flow, &raw mut (*room).packet) };
+    // SAFETY: the room is this CPU's own, and no borrow of these parts of it outlives its statement.
+    let (flow, packet, message) =
+        unsafe { (&raw mut (*room).own.flow, &raw mut (*room).packet, &raw mut (*room).link_message) };
     // SAFETY: as above.
     unsafe {
         begin(&mut *flow, context, direction);
         match read(context, &mut *packet) {
             Read::Packet => {}
             Read::Arp => return neighbour(),
-            Read::Neighbour => {
-                fill(&mut *flow, &*packet);
-                let peer = tables::address(&(*flow).snapshot, &(*flow).key.peer);
-                if stays_on_link(&*packet) || peer.identity != 0 || peer.flags != 0 {
-                    return neighbour();
-                }
-            }
             Read::Malformed => return undecidable(Reason::Malformed),
             Read::NotIp => return undecidable(Reason::NotIp),
+        }
+        (*flow).bytes = u64::from(context.len().saturating_sub((*packet).network_offset));
+        if is_link_message(context, &*packet, direction, &mut *message) {
+            fill(&mut *flow, &*packet);
+            let peer = tables::address(&(*flow).snapshot, &(*flow).key.peer);
+            if (*message).stays_on_link || peer.identity != 0 || peer.flags != 0 {
+                return neighbour();
+            }
         }
         let has_ports = fragments::complete(&mut *packet, (*flow).key.interface);
         fill(&mut *flow, &*packet);
@@ -100,7 +106,6 @@ fn neighbour() -> Outcome {
 enum Read {
     Packet,
     Arp,
-    Neighbour,
     Malformed,
     NotIp,
 }
@@ -108,15 +113,22 @@ enum Read {
 /// Reads the frame's packet. Not inlined: it has a stack of its own.
 #[inline(never)]
 fn read(context: &TcContext, packet: &mut Packet) -> Read {
-    match read_frame(&SkbBytes(context)) {
-        Ok(Frame::Arp) => Read::Arp,
-        Ok(Frame::Ip(read)) => {
-            *packet = read;
-            if is_neighbour_discovery(&read) { Read::Neighbour } else { Read::Packet }
-        }
+    match read_frame(&SkbBytes(context), packet) {
+        Ok(Frame::Arp(_)) => Read::Arp,
+        Ok(Frame::Ip) => Read::Packet,
         Err(Fault::Malformed) => Read::Malformed,
         Err(Fault::NotIp) => Read::NotIp,
     }
+}
+
+/// Reads what the packet is on the pod's link, if it is a message of it. Not inlined: it has a stack of its own.
+#[inline(never)]
+fn is_link_message(context: &TcContext, packet: &Packet, direction: Direction, message: &mut LinkMessage) -> bool {
+    let read = link_message(&SkbBytes(context), packet, direction == Direction::Egress);
+    if let Some(read) = read {
+        *message = read;
+    }
+    read.is_some()
 }
 
 /// Begins a packet's flow with all but what stands in its headers.
@@ -218,6 +230,12 @@ extern "C" fn pw_undecidable(reason: u32) -> i32 {
     }
 }
 
+/// Reads the packet that an ICMP error quotes. Not inlined: it has a stack of its own.
+#[inline(never)]
+fn quotes(context: &TcContext, packet: &Packet, quoted: &mut Packet) -> bool {
+    read_quoted(&SkbBytes(context), packet, quoted)
+}
+
 /// Whether the packet is an ICMP error about a packet of a recorded connection that the policy in force allows. The
 /// quoted packet went the other way: what enters the pod quotes what left it.
 #[inline(never)]
@@ -225,9 +243,9 @@ fn quotes_known_connection(context: &TcContext) -> bool {
     let Some(room) = room() else { return false };
     // SAFETY: the room is this CPU's own, and no borrow of it outlives its statement.
     unsafe {
-        let Some(quoted) = read_quoted(&SkbBytes(context), &(*room).packet) else {
+        if !quotes(context, &(*room).packet, &mut (*room).quoted) {
             return false;
-        };
+        }
         let flow = &raw const (*room).own.flow;
         let other = &raw mut (*room).other.flow;
         *other = *flow;
@@ -236,7 +254,7 @@ fn quotes_known_connection(context: &TcContext) -> bool {
             Direction::Egress => Direction::Ingress,
         };
         (*other).direction = direction;
-        orient(&mut (*other).key, &quoted, direction);
+        orient(&mut (*other).key, &(*room).quoted, direction);
         // What leaves the pod must be from the address to which the quoted packet came.
         (*other).key.pod == (*flow).key.pod && connections::pw_is_passing() == PASS
     }

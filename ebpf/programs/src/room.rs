@@ -6,7 +6,7 @@
 //! the crate's documentation) take numbers and find it by themselves.
 
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
-use podwitness_packet::Packet;
+use podwitness_packet::{LinkMessage, Packet};
 use podwitness_wire::{Connection, Denial, DenialKey};
 
 use crate::{decide::Decision, flow::Flow};
@@ -26,6 +26,8 @@ pub(crate) struct Room {
     pub(crate) own: Case,
     pub(crate) other: Case,
     pub(crate) packet: Packet,
+    pub(crate) quoted: Packet,
+    pub(crate) link_message: LinkMessage,
     pub(crate) connection: Connection,
     pub(crate) denial_key: DenialKey,
     pub(crate) denial: Denial,

@@ -4,7 +4,7 @@ use podwitness_wire::{Counter, Reason};
 
 use crate::{
     fixture::{Kernel, OPENED},
-    frames::{ICMPV6, IN, OUT, SYN, TCP, UDP, error, ethernet, icmp, packet_with_hop_limit},
+    frames::{ICMPV6, IN, OUT, Pair, SYN, TCP, UDP, error, ethernet, icmp, packet_with_hop_limit},
     isolation::isolated,
     world::{World, families},
 };
@@ -80,18 +80,24 @@ fn neighbour_discovery_passes_uncounted_as_a_connection() {
     isolated(|| {
         let mut kernel = Kernel::of(&World::closed());
         let link = |text: &str| text.parse().unwrap();
-        for (source, destination, kind, hop_limit) in [
-            ("fe80::1", "ff02::2", 133, 255),
-            ("fe80::2", "ff02::1", 134, 255),
-            ("::", "ff02::1:ff00:5", 135, 255),
-            ("fd01::5", "ff02::1:ff00:1", 135, 255),
-            ("fe80::1", "fe80::2", 136, 255),
-            ("::", "ff02::16", 143, 1),
+        for (source, destination, kind, hop_limit, directions) in [
+            ("fe80::1", "ff02::2", 133, 255, &[OUT][..]),
+            // A pod is no router.
+            ("fe80::2", "ff02::1", 134, 255, &[IN]),
+            ("::", "ff02::1:ff00:5", 135, 255, &[OUT, IN]),
+            ("fd01::5", "ff02::1:ff00:1", 135, 255, &[OUT, IN]),
+            ("fe80::1", "fe80::2", 136, 255, &[OUT, IN]),
+            ("::", "ff02::16", 143, 1, &[OUT, IN]),
         ] {
             let message = icmp(kind, 0, 0, &[0; 16]);
             let frame = ethernet(&packet_with_hop_limit(link(source), link(destination), ICMPV6, hop_limit, &message));
             for direction in [OUT, IN] {
-                kernel.send(direction, &frame).passed(&[Counter::Neighbour]);
+                let sent = kernel.send(direction, &frame);
+                if directions.contains(&direction) {
+                    sent.passed(&[Counter::Neighbour]);
+                } else {
+                    sent.dropped(&DENIED);
+                }
             }
             // What has passed a router is none.
             let frame = ethernet(&packet_with_hop_limit(link(source), link(destination), ICMPV6, 64, &message));
@@ -136,6 +142,44 @@ fn neighbour_discovery_to_an_address_outside_the_cluster_is_no_way_out() {
             let message = icmp(kind, 0, 0, b"sixteen bytes of secrets");
             let packet = packet_with_hop_limit(family.pod, family.outside, ICMPV6, 255, &message);
             kernel.send(OUT, &ethernet(&packet)).dropped(&DENIED);
+        }
+    });
+}
+
+#[test]
+fn dhcp_passes_on_the_link_and_is_no_way_out() {
+    isolated(|| {
+        let mut kernel = Kernel::of(&World::closed());
+        let pair = |pod: &str, peer: &str| Pair { pod: pod.parse().unwrap(), peer: peer.parse().unwrap() };
+        for (direction, pair) in [
+            (OUT, pair("0.0.0.0:68", "255.255.255.255:67")),
+            (IN, pair("255.255.255.255:68", "10.1.0.1:67")),
+            (OUT, pair("[fe80::5]:546", "[ff02::1:2]:547")),
+            (IN, pair("[fe80::5]:546", "[fe80::1]:547")),
+        ] {
+            kernel.send(direction, &pair.udp(direction)).passed(&[Counter::Neighbour]);
+        }
+        for pair in [pair("10.1.0.5:68", "198.51.100.1:67"), pair("[fd01::5]:546", "[2001:db8:2::1]:547")] {
+            kernel.send(OUT, &pair.udp(OUT)).dropped(&DENIED);
+        }
+        assert_eq!(kernel.connections(), []);
+    });
+}
+
+#[test]
+fn a_vlan_tag_in_the_frame_changes_neither_the_connection_nor_its_bytes() {
+    isolated(|| {
+        let mut kernel = Kernel::of(&World::isolated());
+        for family in families() {
+            let frame = family.to(family.peer, 53).udp(OUT);
+            let tagged = [&frame[..12], &[0x81, 0, 0, 7], &frame[12..]].concat();
+            kernel.send(OUT, &tagged).passed(&OPENED);
+            kernel.send(OUT, &frame).passed(&[]);
+            let connections = kernel.connections();
+            let (_, connection) =
+                connections.iter().find(|(key, _)| key.pod == crate::world::address(family.pod)).unwrap();
+            let bytes = u64::try_from(frame.len() - 14).unwrap();
+            assert_eq!((connection.packets_out, connection.bytes_out), (2, 2 * bytes));
         }
     });
 }
