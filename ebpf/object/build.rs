@@ -26,9 +26,13 @@ const HOW_TO_GET_IT: &str = "run deploy/dev/setup, which installs what the build
 
 fn main() -> Result<()> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("../..").canonicalize()?;
-    for folder in ["ebpf/packet", "ebpf/programs", "ebpf/wire", "Cargo.lock"] {
-        println!("cargo:rerun-if-changed={}", root.join(folder).display());
+    for part in ["packet", "programs", "wire"].map(|name| root.join("ebpf").join(name)) {
+        // Not the tests beside the source, nor what fuzzing leaves there.
+        for name in ["Cargo.toml", "src"] {
+            println!("cargo:rerun-if-changed={}", part.join(name).display());
+        }
     }
+    println!("cargo:rerun-if-changed={}", root.join("Cargo.lock").display());
     for variable in ["PATH", "PODWITNESS_CACHE"] {
         println!("cargo:rerun-if-env-changed={variable}");
     }
