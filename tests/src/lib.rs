@@ -8,8 +8,10 @@
 //! | [`evidence`] | every row of every Parquet file below an evidence root |
 //! | [`oracle`] | the records that policy says there must be |
 //! | [`check`] | the comparison of the two, and what holds of any evidence |
+//! | [`cases`] | the table of cases in `tests/cases`, read and put together with the cluster that they change |
 #![forbid(unsafe_code)]
 
+pub mod cases;
 pub mod check;
 pub mod evidence;
 pub mod oracle;

@@ -57,11 +57,16 @@ impl Oracle {
     /// Reads the lab's cluster. `revision` is what the agent calls the policy in force.
     pub fn of(lab: &Lab, revision: u64) -> Result<Self> {
         let cluster = read_cluster(&lab.cluster_path())?;
+        Self::new(cluster, lab.node().name(), lab.node().addresses(), revision)
+    }
+
+    /// The oracle of a cluster, for the node of this name that has these addresses.
+    pub fn new(cluster: Cluster, node: &str, node_addresses: &[IpAddr], revision: u64) -> Result<Self> {
         Ok(Self {
             sha256: policy_sha256(&cluster),
             cluster,
-            node: lab.node().name().to_owned(),
-            node_addresses: lab.node().addresses().to_vec(),
+            node: node.to_owned(),
+            node_addresses: node_addresses.to_vec(),
             revision: i64::try_from(revision)?,
         })
     }
@@ -71,11 +76,14 @@ impl Oracle {
         &self.cluster
     }
 
-    /// What must come of a probe: each pod that it leaves or enters decides, until one denies.
+    /// What must come of a probe: each pod of the node that it leaves or enters decides, until one denies.
     pub fn expect(&self, protocol: Protocol, local: SocketAddr, remote: SocketAddr) -> Expected {
         let mut decisions = Vec::new();
         for (direction, own, peer) in [(Direction::Egress, local, remote), (Direction::Ingress, remote, local)] {
             let Some(pod) = self.cluster.pod_at(own.ip()) else { continue };
+            if pod.node.as_ref() != Some(&self.node) {
+                continue;
+            }
             let evaluation = self.evaluate(pod, direction, peer.ip(), protocol, remote.port());
             let decision = self.decision(pod, direction, protocol, local, remote, &evaluation);
             let is_denied = matches!(evaluation, Evaluation::Denied(_));
@@ -139,6 +147,9 @@ impl Oracle {
         let known = |known: Known| Some(known.name().to_owned());
         if self.node_addresses.contains(&address.ip()) {
             return Side { identity: known(Known::Node), node: Some(self.node.clone()), ..plain };
+        }
+        if let Some(node) = self.cluster.nodes.values().find(|node| node.addresses.contains(&address.ip())) {
+            return Side { identity: known(Known::Node), node: Some(node.name.clone()), ..plain };
         }
         let Some(pod) = self.cluster.pod_at(address.ip()) else {
             return Side { identity: known(Known::External), ..plain };
