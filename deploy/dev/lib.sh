@@ -61,7 +61,7 @@ system_name() {
 # missing_tools: the names of the tools that are not there, one a line, as package_of knows them.
 missing_tools() {
     local tool
-    for tool in cc make git ip unshare python3; do
+    for tool in cc make git ip nft unshare python3; do
         command -v "$tool" >/dev/null || printf '%s\n' "$tool"
     done
     [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -d /etc/pki/tls/certs ] || printf '%s\n' ca-certificates
@@ -72,6 +72,7 @@ package_of() {
     case "$1" in
         cc) echo build-essential ;;
         ip) echo iproute2 ;;
+        nft) echo nftables ;;
         unshare) echo util-linux ;;
         python3) echo python3 python3-venv ;;
         *) echo "$1" ;;

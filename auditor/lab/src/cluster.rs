@@ -22,6 +22,17 @@ pub struct Cluster {
     node_addresses: Vec<IpAddr>,
 }
 
+/// One backend of a Service: an endpoint of its `EndpointSlice`s.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// At most one of each family.
+    pub addresses: Vec<IpAddr>,
+    /// `nodeName`.
+    pub node: String,
+    /// `conditions.ready`.
+    pub ready: bool,
+}
+
 impl Lab {
     /// The lab's cluster, which is empty at first.
     pub fn cluster(&self) -> Cluster {
@@ -125,6 +136,62 @@ impl Cluster {
     /// Takes a NetworkPolicy away that [`Cluster::policy`] wrote.
     pub fn remove_policy(&self, namespace: &str, name: &str) -> Result<(), LabError> {
         self.remove(&policy_file(namespace, name))
+    }
+
+    /// Writes a Service from its spec as YAML text.
+    pub fn service(&self, namespace: &str, name: &str, spec: &str) -> Result<(), LabError> {
+        let spec: Value = serde_saphyr::from_str(spec).map_err(|error| {
+            LabError::Unusable(format!("the spec of Service {namespace}/{name} is no YAML: {error}"))
+        })?;
+        let object = json!({
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"namespace": namespace, "name": name, "uid": format!("uid-{namespace}-{name}")},
+            "spec": spec,
+        });
+        self.object(&format!("service-{namespace}-{name}.yaml"), &object)
+    }
+
+    /// Writes the `EndpointSlice`s of a Service, one for each family, in place of those that stood there before. `ports` are the
+    /// name, number and protocol of what the backends serve; the name is that of the Service's port.
+    pub fn backends(
+        &self,
+        namespace: &str,
+        service: &str,
+        ports: &[(&str, u16, &str)],
+        backends: &[Backend],
+    ) -> Result<(), LabError> {
+        let ports: Vec<Value> = ports
+            .iter()
+            .map(|(name, port, protocol)| json!({"name": name, "port": port, "protocol": protocol}))
+            .collect();
+        let slices = [("IPv4", true), ("IPv6", false)].map(|(family, is_v4)| {
+            let endpoints: Vec<Value> = backends
+                .iter()
+                .filter_map(|backend| {
+                    let address = backend.addresses.iter().find(|address| address.is_ipv4() == is_v4)?;
+                    let ready = json!({"ready": backend.ready, "serving": backend.ready, "terminating": false});
+                    Some(json!({"addresses": [address], "conditions": ready, "nodeName": backend.node}))
+                })
+                .collect();
+            let name = format!("{service}-{}", family.to_lowercase());
+            json!({
+                "apiVersion": "discovery.k8s.io/v1",
+                "kind": "EndpointSlice",
+                "metadata": {
+                    "namespace": namespace,
+                    "name": name,
+                    "uid": format!("uid-{namespace}-{name}"),
+                    "labels": {"kubernetes.io/service-name": service},
+                },
+                "addressType": family,
+                "ports": ports,
+                "endpoints": endpoints,
+            })
+            .to_string()
+        });
+        // JSON is YAML too, and one file changes in one step.
+        self.write(&format!("endpoints-{namespace}-{service}.yaml"), &slices.join("\n---\n"))
     }
 
     fn object(&self, file: &str, object: &Value) -> Result<(), LabError> {

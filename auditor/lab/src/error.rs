@@ -63,6 +63,13 @@ pub enum LabError {
         said: String,
     },
 
+    /// `nft` refused a ruleset.
+    #[error("`nft` does not take the rules of the lab's Services: {said}")]
+    Nft {
+        /// What `nft` wrote to stderr.
+        said: String,
+    },
+
     /// What was asked for makes no sense.
     #[error("{0}")]
     Unusable(String),

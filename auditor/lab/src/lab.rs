@@ -108,7 +108,7 @@ impl Lab {
 
     /// Where the Kubernetes objects of the lab's cluster are written.
     pub fn cluster_path(&self) -> PathBuf {
-        self.path().join(CLUSTER)
+        self.inner.folder.cluster_path()
     }
 
     /// Makes a pod and wires it, in the order of a container runtime: first its network namespace, then the interface.
@@ -193,6 +193,10 @@ impl Folder {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub(crate) fn cluster_path(&self) -> PathBuf {
+        self.path.join(CLUSTER)
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! A [`Lab`] is one node of a cluster. The node is a network namespace that routes; each [`Pod`] is a network namespace
 //! wired to it with a veth pair, as the CNI plugin `ptp` does it, and bind-mounted in a folder where an agent discovers
-//! it; an [`Outsider`] is a host beyond the cluster. [`Cluster`] writes the same pods as Kubernetes objects, and
-//! [`Installation`] runs the two node programs on the node as a cluster would. [`NetNs`] has the traffic: servers, and
+//! it; an [`Outsider`] is a host beyond the cluster. [`Cluster`] writes the same pods as Kubernetes objects,
+//! [`Services`] translates Services' addresses on the node as kube-proxy does it, and [`Installation`] runs the two node programs on the node as a cluster would. [`NetNs`] has the traffic: servers, and
 //! probes that say what became of them.
 //!
 //! # What is touched, and what is not
@@ -24,14 +24,16 @@ mod ip;
 mod isolate;
 mod lab;
 mod netns;
+mod nft;
 mod node;
 mod pod;
 mod program;
+mod services;
 mod settle;
 mod station;
 mod traffic;
 
-pub use cluster::Cluster;
+pub use cluster::{Backend, Cluster};
 pub use error::LabError;
 pub use installation::{Installation, Programs};
 pub use isolate::{isolate, require_root};
@@ -40,5 +42,6 @@ pub use netns::NetNs;
 pub use node::Node;
 pub use pod::{NamedPort, PodSpec};
 pub use program::Program;
+pub use services::Services;
 pub use station::{HostInterface, Station};
 pub use traffic::{Attempt, Conversation, Outcome, Server};

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use podwitness_lab::{Lab, PodSpec};
+use podwitness_lab::{Backend, Lab, PodSpec};
 use serde_json::{Value, json};
 
 fn read(lab: &Lab, file: &str) -> Value {
@@ -53,6 +53,36 @@ fn objects_are_those_of_kubernetes() {
     let policy = read(&lab, "policy-shop-allow-http.yaml");
     assert_eq!(policy["kind"], "NetworkPolicy");
     assert_eq!(policy["spec"]["ingress"][0]["ports"][0]["port"], "http");
+}
+
+#[test]
+fn a_service_has_a_slice_of_each_family() {
+    let lab = Lab::new().unwrap();
+    let cluster = lab.cluster();
+    cluster.service("shop", "web", "{clusterIP: 10.96.0.10, ports: [{name: http, port: 80}]}").unwrap();
+    let backend = |addresses: &[&str], ready| Backend {
+        addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+        node: "node-a".to_owned(),
+        ready,
+    };
+    let backends = [backend(&["10.1.0.1", "fd00:1::1"], true), backend(&["10.1.0.2"], false)];
+    cluster.backends("shop", "web", &[("http", 8080, "TCP")], &backends).unwrap();
+
+    let service = read(&lab, "service-shop-web.yaml");
+    assert_eq!((&service["kind"], &service["spec"]["ports"][0]["port"]), (&json!("Service"), &json!(80)));
+    let text = fs::read_to_string(lab.cluster_path().join("endpoints-shop-web.yaml")).unwrap();
+    let slices: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+    let [v4, v6] = slices.as_slice() else { panic!("there are {} slices", slices.len()) };
+    for slice in [v4, v6] {
+        assert_eq!(slice["apiVersion"], "discovery.k8s.io/v1");
+        assert_eq!(slice["metadata"]["labels"]["kubernetes.io/service-name"], "web");
+        assert_eq!(slice["ports"], json!([{"name": "http", "port": 8080, "protocol": "TCP"}]));
+        assert_eq!(slice["endpoints"][0]["nodeName"], "node-a");
+    }
+    assert_eq!((&v4["addressType"], &v6["addressType"]), (&json!("IPv4"), &json!("IPv6")));
+    assert_eq!(v4["endpoints"][1]["addresses"], json!(["10.1.0.2"]));
+    assert_eq!(v4["endpoints"][1]["conditions"]["ready"], false);
+    assert_eq!(v6["endpoints"].as_array().map(Vec::len), Some(1), "a backend has an endpoint in its families alone");
 }
 
 #[test]
