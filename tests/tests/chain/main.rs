@@ -14,4 +14,5 @@ mod overload;
 mod pairs;
 mod random;
 mod restart;
+mod services;
 mod told;
