@@ -238,9 +238,8 @@ impl Controller {
     /// The endpoints with their pods: the one of this node that has one of the endpoint's addresses.
     fn endpoints(&self, update: &Update, snapshot: &Snapshot) -> Vec<Endpoint> {
         let pod_of = |endpoint: &podwitness_endpoints::Endpoint| -> Option<ObjectName> {
-            let pods = endpoint.addresses.iter().filter_map(|address| update.cluster.pod_at(*address));
-            let mut ours = pods.filter(|pod| pod.node.as_ref() == Some(&self.node));
-            ours.next().map(|pod| pod.name.clone())
+            let mut pods = endpoint.addresses.iter().filter_map(|address| update.cluster.pod_on(&self.node, *address));
+            pods.next().map(|pod| pod.name.clone())
         };
         snapshot
             .endpoints
