@@ -39,6 +39,18 @@ lint: ## Formatting, clippy and shell syntax; a warning is an error
 	cargo clippy $(EVERYTHING) --all-targets -- -D warnings
 	for script in .ci/run deploy/dev/lib.sh deploy/dev/setup deploy/dev/test; do bash -n "$$script"; done
 
+# What is found new stays outside the kept corpus; CONTRIBUTING.md says how it gets in.
+FUZZ_SECONDS ?= 600
+FUZZ_FOUND := $(abspath ebpf/packet/fuzz/target/found)
+.PHONY: fuzz
+fuzz: export PATH := $(CACHE)/tools/bin:$(PATH)
+fuzz: ## The packet parser against a second one, for FUZZ_SECONDS (needs cargo-fuzz)
+	@command -v cargo-fuzz >/dev/null || { \
+		echo 'cargo-fuzz is missing: cargo install --locked cargo-fuzz --root $(CACHE)/tools' >&2; exit 1; }
+	mkdir -p $(FUZZ_FOUND)
+	cd ebpf/packet && RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none frame $(FUZZ_FOUND) fuzz/corpus/frame -- \
+		-max_total_time=$(FUZZ_SECONDS) -max_len=512
+
 .PHONY: setup
 setup: ## What the build, the tests and the demo need and this machine lacks (root)
 	@deploy/dev/setup

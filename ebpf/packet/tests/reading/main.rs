@@ -1,6 +1,7 @@
 //! What is read from frames: well-formed ones, broken ones, and any bytes at all.
 
 mod broken;
+mod corpus;
 mod frames;
 mod ipv4;
 mod ipv6;

@@ -1,9 +1,10 @@
-//! Frames that nobody wrote: any bytes, frames that are nearly one, and known ones with changes. None may
+//! Frames that nobody wrote: any bytes, frames that are nearly one, and those of the fuzzer's corpus with changes. None may
 //! set the two parsers apart.
 
 use proptest::{collection::vec, prelude::*, sample::Index, sample::select};
 
 use crate::{
+    corpus,
     frames::{
         ARP, AUTHENTICATION, CUSTOMER_TAG, Extension, ICMP, ICMPV6, IN_EIGHTS, Ipv4, Ipv6, SCTP, SERVICE_TAG, TCP, UDP,
         ethernet, icmp, of_every_kind, tagged, tcp, udp,
@@ -64,9 +65,9 @@ fn nearly_a_frame() -> impl Strategy<Value = Vec<u8>> {
     (prop_oneof![ipv4(), ipv6()], tags).prop_map(|(frame, tags)| tagged(&tags, &frame))
 }
 
-/// One of every kind.
+/// One of the corpus or of every kind.
 fn known_frame() -> impl Strategy<Value = Vec<u8>> {
-    let frames: Vec<_> = of_every_kind().into_iter().map(|(_, frame)| frame).collect();
+    let frames: Vec<_> = of_every_kind().into_iter().map(|(_, frame)| frame).chain(corpus::frames()).collect();
     select(frames)
 }
 

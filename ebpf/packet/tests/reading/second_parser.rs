@@ -1,5 +1,7 @@
 //! The comparison with a second, independent parser (`etherparse`): never another five-tuple where both read one, never a
 //! load behind the packet's end, and no difference in what is read at all that is not one of a closed list.
+//!
+//! The fuzz target (`fuzz/fuzz_targets/frame.rs`) and the tests share it.
 
 use std::cell::Cell;
 
