@@ -40,6 +40,9 @@ struct View {
     service: u32,
     /// [`NatResolution`].
     resolution: u8,
+    /// Where the Service's address was translated to, where the resolution is exact.
+    backend: Address,
+    backend_port: u16,
 }
 
 impl Enricher<'_> {
@@ -55,6 +58,8 @@ impl Enricher<'_> {
             peer_flags: event.peer_flags,
             service: event.service,
             resolution: event.resolution,
+            backend: event.backend,
+            backend_port: event.backend_port,
         };
         let time_us = self.clock.utc_us(event.time_ns);
         let mut record = self.verdict(&view, event.icmp_type, event.icmp_code);
@@ -110,6 +115,8 @@ impl Enricher<'_> {
             peer_flags: key.peer_flags,
             service: key.service,
             resolution: key.resolution,
+            backend: key.backend,
+            backend_port: key.backend_port,
         };
         let mut record = self.verdict(&view, key.icmp_type, key.icmp_code);
         if matches!(Reason::from_number(key.reason), Some(Reason::Malformed | Reason::NotIp)) {
@@ -118,6 +125,10 @@ impl Enricher<'_> {
             record.src_ip.clear();
             record.dst_ip.clear();
             (record.src_port, record.dst_port) = (None, None);
+        } else if key.protocol == 0 && key.peer_address == Address::default() {
+            // ARP is no protocol of IP, and what it claims goes to nobody.
+            record.protocol = None;
+            record.dst_ip.clear();
         }
         if denial.several_ports != 0 {
             record.src_port = None;
@@ -191,12 +202,15 @@ impl Enricher<'_> {
     fn service(&self, view: &View) -> Option<Service> {
         let name = self.definitions.service(view.service)?;
         let resolution = NatResolution::from_number(view.resolution)?;
+        let is_exact = resolution == NatResolution::Exact;
         Some(Service {
             namespace: name.namespace,
             name: name.name,
             ip: octets(&view.key.peer),
             port: u32::from(view.key.peer_port),
             nat_resolution: resolution.name().to_owned(),
+            backend_ip: if is_exact { octets(&view.backend) } else { Vec::new() },
+            backend_port: is_exact.then_some(u32::from(view.backend_port)),
         })
     }
 

@@ -24,7 +24,7 @@ pub use crate::{
     arp::Arp,
     bytes::Bytes,
     ethernet::{ETHERNET_BYTES, read_frame},
-    link::{LinkMessage, link_message},
+    link::{LinkMessage, is_link_local, link_message},
     quoted::read_quoted,
 };
 

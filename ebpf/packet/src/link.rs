@@ -165,8 +165,8 @@ fn stays_on_link(packet: &Packet) -> bool {
         || packet.destination == BROADCAST_V4
 }
 
-/// `fe80::/10`.
+/// Whether an address holds on one link alone: `fe80::/10`.
 #[inline(always)]
-const fn is_link_local(address: &Address) -> bool {
+pub const fn is_link_local(address: &Address) -> bool {
     address[0] == 0xfe && address[1] & 0xc0 == 0x80
 }

@@ -24,10 +24,6 @@ use crate::{
 /// `-EEXIST` of `BPF_NOEXIST`.
 const EXISTS: i32 = -17;
 
-/// How often a first packet is tried again where an entry of the same key is just being deleted. A deletion takes less
-/// time than one try.
-const TRIES: usize = 4;
-
 /// Ports from here on are those that a host gives to its own connections (`net.ipv4.ip_local_port_range`).
 const FIRST_EPHEMERAL_PORT: u16 = 32_768;
 
@@ -407,10 +403,23 @@ pub(crate) unsafe fn decide_first(case: *mut Case) -> Option<Direction> {
     }
 }
 
-/// Handles the first packet of a connection.
+/// Handles the first packet of a connection; `None` where another CPU has made an entry meanwhile, or the sweep is
+/// deleting one.
 #[inline(always)]
-pub(crate) fn first() -> Outcome {
-    Outcome::of(pw_first())
+pub(crate) fn first() -> Option<Outcome> {
+    match pw_first() {
+        NONE => None,
+        outcome => Some(Outcome::of(outcome)),
+    }
+}
+
+/// How often a packet is tried where an entry of its key comes or goes meanwhile. A deletion takes less time than one try.
+pub(crate) const TRIES: usize = 4;
+
+/// A packet whose tries were all in vain: there is no room for its connection.
+#[inline(always)]
+pub(crate) fn no_room() -> Outcome {
+    Outcome::of(pw_no_room())
 }
 
 #[unsafe(no_mangle)]
@@ -425,53 +434,54 @@ extern "C" fn pw_first() -> i32 {
             count(Counter::StrayReset);
             return PASS;
         }
-        if let Some(outcome) = insert(case, direction) {
-            return outcome.number();
-        }
-        let endpoint = decide::endpoint(&(*case).flow);
+        insert(case, direction)
+    }
+}
+
+/// Denies what cannot be remembered.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn pw_no_room() -> i32 {
+    let Some(case) = case(OWN) else { return DROP };
+    // SAFETY: the room is this CPU's own, and no borrow of it outlives its statement.
+    unsafe {
+        let flow = &raw const (*case).flow;
         let decision = &raw mut (*case).decision;
+        let endpoint = decide::endpoint(&*flow);
         (*decision).reason = Reason::ConnectionTableFull;
-        (*decision).verdict = match failure::verdict(&(*case).flow, endpoint.as_ref(), Reason::ConnectionTableFull) {
-            // Only the traffic of an endpoint that is not known, in a configuration that allows it, may go
-            // unremembered.
+        (*decision).verdict = match failure::verdict(&*flow, endpoint.as_ref(), Reason::ConnectionTableFull) {
+            // Only the traffic of an endpoint that is not known, in a configuration that allows it, may go unremembered.
             Verdict::Allow => Verdict::Audit,
             verdict => verdict,
         };
-        deny(OWN, direction);
+        deny(OWN, direction_of_first(&*flow));
         if (*decision).drops() { DROP } else { PASS }
     }
 }
 
-/// Remembers the case's connection and tells of it; `None` where there is no room.
+/// Remembers the case's connection and tells of it.
 ///
 /// # Safety
 ///
 /// As for [`decide_first`].
 #[inline(always)]
-unsafe fn insert(case: *mut Case, direction: Direction) -> Option<Outcome> {
+unsafe fn insert(case: *mut Case, direction: Direction) -> i32 {
+    let Some(room) = room() else { return DROP };
     // SAFETY: the caller's.
     unsafe {
-        let new = &raw mut (*room()?).connection;
+        let new = &raw mut (*room).connection;
         let Case { flow, decision } = &*case;
         begin(flow, new, direction, decision);
         (*new).bits = first_bits(flow, direction, decision);
-        for _ in 0..TRIES {
-            match CONNECTIONS.insert(&flow.key, &*new, NO_REPLACE) {
-                Ok(()) => {
-                    if let Some(connection) = CONNECTIONS.get_ptr_mut(&flow.key) {
-                        tell_first(&flow.key, connection, decision);
-                    }
-                    return Some(Outcome::Pass);
+        match CONNECTIONS.insert(&flow.key, &*new, NO_REPLACE) {
+            Ok(()) => {
+                if let Some(connection) = CONNECTIONS.get_ptr_mut(&flow.key) {
+                    tell_first(&flow.key, connection, decision);
                 }
-                // Another CPU was first, or the sweep is deleting the entry.
-                Err(EXISTS) => {
-                    if let Some(outcome) = known() {
-                        return Some(outcome);
-                    }
-                }
-                Err(_) => return None,
+                PASS
             }
+            Err(EXISTS) => NONE,
+            Err(_) => pw_no_room(),
         }
     }
-    None
 }

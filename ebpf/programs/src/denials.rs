@@ -33,43 +33,40 @@ extern "C" fn pw_deny(which: Which, direction: u32) -> i32 {
 fn count_denial(flow: &Flow, direction: Direction, decision: &Decision, key: &mut DenialKey, none_yet: &mut Denial) {
     // The identifier of an ICMP echo names its connection, but is no port.
     let has_ports = !matches!(flow.key.protocol, ICMP | ICMPV6);
-    *key = DenialKey {
-        generation: flow.snapshot.generation,
-        epoch: flow.snapshot.epoch,
-        interface: flow.key.interface,
-        endpoint: decision.endpoint,
-        peer: decision.peer,
-        peer_flags: decision.peer_flags,
-        rule_set: decision.rule_set,
-        service: decision.service,
-        resolution: decision.resolution,
-        is_answer: u8::from(direction.number() != flow.direction.number()),
-        backend_port: flow.backend_port,
-        backend: flow.backend,
-        pod: flow.key.pod,
-        peer_address: flow.key.peer,
-        port: if has_ports { destination_port(&flow.key, direction) } else { 0 },
-        protocol: flow.key.protocol,
-        direction: direction.number(),
-        reason: decision.reason.number(),
-        icmp_type: flow.icmp_type,
-        icmp_code: flow.icmp_code,
-        verdict: decision.verdict.number(),
-    };
+    // Field by field, because what is made as a whole is made on the stack.
+    key.generation = flow.snapshot.generation;
+    key.epoch = flow.snapshot.epoch;
+    key.interface = flow.key.interface;
+    key.endpoint = decision.endpoint;
+    key.peer = decision.peer;
+    key.peer_flags = decision.peer_flags;
+    key.rule_set = decision.rule_set;
+    key.service = decision.service;
+    key.resolution = decision.resolution;
+    key.is_answer = u8::from(direction.number() != flow.direction.number());
+    key.backend_port = flow.backend_port;
+    key.backend = flow.backend;
+    key.pod = flow.key.pod;
+    key.peer_address = flow.key.peer;
+    key.port = if has_ports { destination_port(&flow.key, direction) } else { 0 };
+    key.protocol = flow.key.protocol;
+    key.direction = direction.number();
+    key.reason = decision.reason.number();
+    key.icmp_type = flow.icmp_type;
+    key.icmp_code = flow.icmp_code;
+    key.verdict = decision.verdict.number();
     let source_port = if has_ports { source_port(flow, direction) } else { 0 };
     if DENIALS.get_ptr(&*key).is_none() {
-        *none_yet = Denial {
-            attempts: 0,
-            packets: 0,
-            bytes: 0,
-            first_ns: flow.now_ns,
-            last_ns: flow.now_ns,
-            sequence: !flow.sequence,
-            first_port: source_port,
-            last_port: source_port,
-            several_ports: 0,
-            tcp_flags: u32::from(flow.tcp_flags),
-        };
+        none_yet.attempts = 0;
+        none_yet.packets = 0;
+        none_yet.bytes = 0;
+        none_yet.first_ns = flow.now_ns;
+        none_yet.last_ns = flow.now_ns;
+        none_yet.sequence = !flow.sequence;
+        none_yet.first_port = source_port;
+        none_yet.last_port = source_port;
+        none_yet.several_ports = 0;
+        none_yet.tcp_flags = u32::from(flow.tcp_flags);
         // Where another CPU was first, the entry is there; where there is no room, the look-up below says so.
         let _ = DENIALS.insert(&*key, &*none_yet, NO_REPLACE);
     }

@@ -2,9 +2,10 @@
 
 use aya_ebpf::{helpers::bpf_ktime_get_boot_ns, programs::TcContext};
 use podwitness_packet::{
-    Bytes, ETHERNET_BYTES, Fault, Fragment, Frame, LinkMessage, Packet, link_message, read_frame, read_quoted,
+    Bytes, ETHERNET_BYTES, Fault, Fragment, Frame, LinkMessage, Packet, is_link_local, link_message, read_frame,
+    read_quoted,
 };
-use podwitness_wire::{ConnectionKey, Counter, Direction, Reason, Verdict};
+use podwitness_wire::{ConnectionKey, Counter, Direction, Reason, Verdict, endpoint_flags};
 
 use crate::{
     connections,
@@ -65,9 +66,9 @@ fn handle(context: &TcContext, direction: Direction) -> Outcome {
     // SAFETY: as above.
     unsafe {
         begin(&mut *flow, context, direction);
-        match read(context, &mut *packet) {
+        match read(context, &mut *packet, &mut *message) {
             Read::Packet => {}
-            Read::Arp => return neighbour(),
+            Read::Arp => return link(flow, &*message),
             Read::Malformed => return undecidable(Reason::Malformed),
             Read::NotIp => return undecidable(Reason::NotIp),
         }
@@ -76,7 +77,7 @@ fn handle(context: &TcContext, direction: Direction) -> Outcome {
             fill(&mut *flow, &*packet);
             let peer = tables::address(&(*flow).snapshot, &(*flow).key.peer);
             if (*message).stays_on_link || peer.identity != 0 || peer.flags != 0 {
-                return neighbour();
+                return link(flow, &*message);
             }
         }
         let has_ports = fragments::complete(&mut *packet, (*flow).key.interface);
@@ -92,12 +93,36 @@ fn handle(context: &TcContext, direction: Direction) -> Outcome {
         count(Counter::Related);
         return Outcome::Pass;
     }
-    connections::first()
+    for _ in 0..connections::TRIES {
+        if let Some(outcome) = connections::first() {
+            return outcome;
+        }
+        if let Some(outcome) = connections::known() {
+            return outcome;
+        }
+    }
+    connections::no_room()
 }
 
-/// A pod needs it to live on its link.
+/// A message of the link: a pod needs it to live, and may not claim another's address by it.
+///
+/// # Safety
+///
+/// `flow` must be that of this CPU's own case, and not be borrowed.
 #[inline(always)]
-fn neighbour() -> Outcome {
+unsafe fn link(flow: *mut Flow, message: &LinkMessage) -> Outcome {
+    // SAFETY: the caller's.
+    unsafe {
+        if (*flow).direction == Direction::Egress
+            && let Some(claimed) = message.claims
+            && !is_link_local(&claimed)
+            && decide::endpoint(&*flow).is_some_and(|endpoint| endpoint.flags & endpoint_flags::KNOWN != 0)
+            && !tables::is_own_address(&(*flow).snapshot, (*flow).key.interface, &claimed)
+        {
+            (*flow).key.pod = claimed;
+            return undecidable(Reason::Spoofed);
+        }
+    }
     count(Counter::Neighbour);
     Outcome::Pass
 }
@@ -112,9 +137,12 @@ enum Read {
 
 /// Reads the frame's packet. Not inlined: it has a stack of its own.
 #[inline(never)]
-fn read(context: &TcContext, packet: &mut Packet) -> Read {
+fn read(context: &TcContext, packet: &mut Packet, message: &mut LinkMessage) -> Read {
     match read_frame(&SkbBytes(context), packet) {
-        Ok(Frame::Arp(_)) => Read::Arp,
+        Ok(Frame::Arp(arp)) => {
+            *message = arp.link_message();
+            Read::Arp
+        }
         Ok(Frame::Ip) => Read::Packet,
         Err(Fault::Malformed) => Read::Malformed,
         Err(Fault::NotIp) => Read::NotIp,

@@ -1,15 +1,20 @@
 //! Packets that nobody should send. None may pass for an isolated pod that policy does not allow, and each drop has its
 //! reason counted.
 
-use std::env;
+use std::{
+    env,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use podwitness_wire::{Counter, Reason};
 
 use crate::{
     fixture::{Action, Kernel},
-    frames::{FIN, GRE, ICMP, ICMPV6, IN, OUT, SYN, TCP, UDP, error, ethernet_of_type, icmp},
+    frames::{
+        FIN, GRE, ICMP, ICMPV6, IN, OUT, SYN, TCP, UDP, error, ethernet, ethernet_of_type, icmp, packet_with_hop_limit,
+    },
     isolation::isolated,
-    world::{Family, World, families},
+    world::{Family, World, address, families},
 };
 
 /// How much of a frame `BPF_PROG_TEST_RUN` wants at the least: newer kernels refuse half an IP header.
@@ -207,5 +212,37 @@ fn no_random_packet_passes() {
             assert_denied(&mut kernel, direction, &frame, &note);
         }
         assert_all_counted(&mut kernel);
+    });
+}
+
+/// A pod on a bridge could take its neighbours' traffic by saying that their address is its own.
+#[test]
+fn a_pod_cannot_claim_another_address_on_its_link() {
+    isolated(|| {
+        let mut kernel = Kernel::of(&World::open());
+        let [v4, v6] = families();
+        let (IpAddr::V4(own), IpAddr::V4(other)) = (v4.pod, v4.peer) else { panic!("the first family is IPv4") };
+        let arp = |sender: Ipv4Addr| {
+            let mut message = vec![0, 1, 8, 0, 6, 4, 0, 2, 2, 0, 0, 0, 0, 1];
+            message.extend(sender.octets());
+            message.extend([0; 10]);
+            ethernet_of_type(0x0806, &message)
+        };
+        let advertisement = |target: IpAddr| {
+            let IpAddr::V6(target) = target else { panic!("the second family is IPv6") };
+            let source = "fe80::5".parse().unwrap();
+            let mut message = vec![136, 0, 0, 0, 0x20, 0, 0, 0];
+            message.extend(target.octets());
+            ethernet(&packet_with_hop_limit(source, "ff02::1".parse().unwrap(), 58, 255, &message))
+        };
+        for (own, other) in [(arp(own), arp(other)), (advertisement(v6.pod), advertisement(v6.peer))] {
+            kernel.send(OUT, &own).passed(&[Counter::Neighbour]);
+            kernel.send(OUT, &other).dropped(&[Counter::DeniedAttempts]);
+            let (key, _) = kernel.denial();
+            assert_eq!(key.reason, Reason::Spoofed.number());
+            assert!([v4.peer, v6.peer].map(address).contains(&key.pod), "it says which was claimed");
+            // Of others the pod may hear what they say of themselves.
+            kernel.send(IN, &other).passed(&[Counter::Neighbour]);
+        }
     });
 }

@@ -360,8 +360,14 @@ fn arp_passes_uncounted_as_a_connection() {
     isolated(|| {
         let mut kernel = Kernel::of(&World::closed());
         for direction in [OUT, IN] {
-            let arp = crate::frames::ethernet_of_type(0x0806, &[0; 28]);
+            // A probe: who has 10.1.0.1?
+            let mut probe = vec![0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10, 1, 0, 1];
+            let arp = crate::frames::ethernet_of_type(0x0806, &probe);
             kernel.send(direction, &arp).passed(&[Counter::Neighbour]);
+            // What no receiver understands is no message of the link.
+            probe[1] = 0;
+            let other = crate::frames::ethernet_of_type(0x0806, &probe);
+            assert_eq!(kernel.send(direction, &other).action, crate::fixture::Action::Drop);
         }
         assert_eq!(kernel.connections(), []);
     });
