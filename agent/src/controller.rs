@@ -15,7 +15,7 @@ use std::{
 use podwitness_datapath::{Control, HookFault, Interface, Tables as KernelTables};
 use podwitness_endpoints::Snapshot;
 use podwitness_policy::{Endpoint, Input, ObjectName, compile, policy_sha256};
-use podwitness_runtime::{readiness::Condition, shutdown::Shutdown};
+use podwitness_runtime::{exit::sentence, readiness::Condition, shutdown::Shutdown};
 use podwitness_source::Update;
 
 use crate::{
@@ -227,7 +227,8 @@ impl Controller {
             .collect();
         let faults = self.control.set_hooks(&interfaces)?;
         for fault in &faults {
-            tracing::warn!(interface = fault.interface.name, cause = fault.cause, "an interface has no hooks");
+            let cause = sentence(&fault.cause);
+            tracing::warn!(interface = fault.interface.name, cause, "an interface has no hooks");
         }
         self.metrics.endpoints(interfaces.len() - faults.len());
         self.metrics.faults("hooks", faults.len());

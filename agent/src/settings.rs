@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use podwitness_config::{Config, Connections, LogFormat};
-use podwitness_datapath::Options;
+use podwitness_datapath::{Attachment, Options};
 use podwitness_runtime::logging::{Format, LogOptions};
 use podwitness_spool::{Origin, WriterOptions};
 use podwitness_wire::{ConnectionTimeouts, Settings};
@@ -25,6 +25,7 @@ pub(crate) fn datapath(config: &Config) -> Options {
         denials: config.events.denials,
         ring_bytes: config.events.ring_bytes,
         settings: kernel_settings(&config.connections),
+        attachment: Attachment::Auto,
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::{fs, io, path::Path};
 
-use aya::programs::{TcAttachType, tc::qdisc_detach_program};
 use podwitness_wire::names;
 
 use crate::{
     Error,
+    hooks::{interfaces_with_filters, remove_filters},
     pins::{Pins, pin_error, unpin},
 };
 
@@ -25,7 +25,12 @@ pub fn detach(bpffs: &Path) -> Result<(), Error> {
     for name in pins.link_names()? {
         unpin(&pins.links().join(name))?;
     }
-    remove_filters();
+    let handle = pins.filter_handle()?;
+    for interface in interfaces_with_filters(handle)? {
+        // What others have there stays, and so does the queueing discipline, in which others may be about to put
+        // something.
+        remove_filters(interface, handle).map_err(|source| Error::Filter { interface, source })?;
+    }
     for name in names::MAPS {
         unpin(&pins.map(name))?;
     }
@@ -40,18 +45,4 @@ pub fn detach(bpffs: &Path) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// Removes the clsact filters of kernels without `tcx`, from every interface that has them.
-fn remove_filters() {
-    let Ok(interfaces) = nix::net::if_::if_nameindex() else { return };
-    for interface in &interfaces {
-        let name = interface.name().to_string_lossy().into_owned();
-        for (attach_type, program) in
-            [(TcAttachType::Ingress, names::PROGRAM_FROM_POD), (TcAttachType::Egress, names::PROGRAM_TO_POD)]
-        {
-            // Interfaces without our filters answer with an error, which is what is wanted.
-            let _ = qdisc_detach_program(&name, attach_type, program);
-        }
-    }
 }

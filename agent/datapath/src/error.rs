@@ -54,6 +54,20 @@ pub enum Error {
         /// Its name.
         name: &'static str,
     },
+    /// The interfaces could not be listed.
+    #[error("cannot list the network interfaces: {source}")]
+    Interfaces {
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A filter of ours could not be taken away.
+    #[error("cannot remove the filter from the interface with index {interface}: {source}")]
+    Filter {
+        /// The interface's index.
+        interface: u32,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// A map operation failed.
     #[error("cannot {action} map {map}: {source}")]
     Map {

@@ -10,10 +10,15 @@
 //! <bpffs>/pw_sweep              the program that sweeps the connection table
 //! ```
 //!
+//! On kernels without `tcx` the hooks are filters of the interface instead of links, which need no pin.
+//!
 //! [`Datapath::open`] takes over what is there: the maps keep their contents, and each link gets the new program in one
 //! step. The halves that it opens can be used by different threads: [`Control`] says what is in force and where,
 //! [`Outlet`] brings out what happened.
 
+mod bpf;
+mod chain;
+mod clsact;
 mod control;
 mod counters;
 mod denials;
@@ -28,12 +33,13 @@ mod ring;
 mod shared_state;
 mod tables;
 
+pub use chain::{Chain, Link, Owner, chain};
 pub use control::Control;
 pub use counters::Counters;
 pub use denials::{DenialRecord, LossRecord};
 pub use detach::detach;
 pub use error::Error;
-pub use hooks::{HookFault, Interface};
+pub use hooks::{Attachment, HookError, HookFault, Interface};
 pub use load::{Datapath, Options};
 pub use outlet::{Outlet, Sweep};
 pub use privileges::check_privileges;

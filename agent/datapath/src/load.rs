@@ -17,7 +17,7 @@ use podwitness_wire::{Settings, names};
 use crate::{
     Control, Error, Outlet,
     denials::Counted,
-    hooks::Hooks,
+    hooks::{Attachment, Hooks},
     pins::{Pins, pin_error, unpin},
     ring::Ring,
     shared_state::SharedState,
@@ -37,6 +37,8 @@ pub struct Options {
     pub ring_bytes: u32,
     /// Time-outs and intervals.
     pub settings: Settings,
+    /// By what interfaces are hooked.
+    pub attachment: Attachment,
 }
 
 /// The two halves of an open datapath.
@@ -102,7 +104,8 @@ impl Datapath {
             state: Arc::clone(&state),
             grace: Arc::clone(&grace),
         };
-        let control = Control { programs, slots, hooks: Hooks::new(pins), state, grace, _lock: lock };
+        let control =
+            Control { programs, slots, hooks: Hooks::new(pins, options.attachment)?, state, grace, _lock: lock };
         Ok(Self { control, outlet })
     }
 }

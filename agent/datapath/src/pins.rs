@@ -69,6 +69,16 @@ impl Pins {
         })
     }
 
+    /// By which clsact filters are known to belong to these pins: the number of the folder, which no other one has as long
+    /// as it is there.
+    pub(crate) fn filter_handle(&self) -> Result<u32, Error> {
+        use std::os::unix::fs::MetadataExt as _;
+
+        let number = fs::metadata(&self.root).map_err(pin_error("look at", &self.root))?.ino();
+        // The kernel gives low handles to filters that were added without one.
+        Ok(u32::try_from(number & 0x3fff_ffff).expect("30 bits") | 1 << 30)
+    }
+
     /// The file names under the links' folder.
     pub(crate) fn link_names(&self) -> Result<Vec<String>, Error> {
         let folder = self.links();

@@ -7,7 +7,9 @@ use aya::{
     maps::{Array, HashMap},
     programs::{SchedClassifier, TestRun as _, TestRunOptions},
 };
-use podwitness_datapath::{Control, Counters, Datapath, DenialRecord, LossRecord, Options, Outlet, Position, Sweep};
+use podwitness_datapath::{
+    Attachment, Control, Counters, Datapath, DenialRecord, LossRecord, Options, Outlet, Position, Sweep,
+};
 use podwitness_wire::{
     Connection, ConnectionKey, ConnectionTimeouts, Counter, Denial, DenialKey, Direction, Event, EventKind, Loss,
     LossKey, Reason, Settings, bits, names,
@@ -31,6 +33,7 @@ pub(crate) fn options() -> Options {
         denials: 1024,
         ring_bytes: 1 << 16,
         settings: Settings { timeouts: timeouts(HOUR_NS), close_after: HOUR_NS, progress: HOUR_NS },
+        attachment: Attachment::Auto,
     }
 }
 

@@ -1,16 +1,20 @@
 //! The programs and the datapath on this machine's kernel: packets go through `BPF_PROG_TEST_RUN`, in a network
 //! namespace and on a BPF file system that each test has for itself.
 
+mod chain;
 mod connections;
 mod denials;
 mod fixture;
 mod fragments;
 mod frames;
+mod hooks;
 mod hostile;
 mod isolation;
 mod moved_addresses;
+mod others;
 mod pins;
 mod policy;
+mod reattach;
 mod related;
 mod ring;
 mod seen_late;

@@ -19,12 +19,12 @@ use crate::{
     world::{World, families},
 };
 
-const HOST: &str = "host0";
-const POD: &str = "pod0";
+pub(crate) const HOST: &str = "host0";
+pub(crate) const POD: &str = "pod0";
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A veth pair on which the kernel itself sends nothing.
-fn quiet_veth() -> Interface {
+pub(crate) fn quiet_veth() -> Interface {
     fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1").unwrap();
     run(&format!("ip link add {HOST} type veth peer name {POD}"));
     run(&format!("ip link set {HOST} up"));
@@ -33,13 +33,13 @@ fn quiet_veth() -> Interface {
 }
 
 /// Puts frames on an interface as they are.
-struct Wire {
+pub(crate) struct Wire {
     socket: OwnedFd,
     address: libc::sockaddr_ll,
 }
 
 impl Wire {
-    fn new(interface: &str) -> Self {
+    pub(crate) fn new(interface: &str) -> Self {
         // SAFETY: the call has no preconditions.
         let socket = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
         assert!(socket >= 0, "{}", io::Error::last_os_error());
@@ -52,7 +52,7 @@ impl Wire {
     }
 
     /// Says whether the interface took it: its own hook may have dropped it.
-    fn send(&self, frame: &[u8]) -> bool {
+    pub(crate) fn send(&self, frame: &[u8]) -> bool {
         let length = size_of::<libc::sockaddr_ll>().try_into().unwrap();
         // SAFETY: frame and address live as long as the call, with these lengths.
         let sent = unsafe {
@@ -70,7 +70,7 @@ impl Wire {
 }
 
 /// Waits until a counter has this value.
-fn await_count(kernel: &Kernel, counter: Counter, value: u64) {
+pub(crate) fn await_count(kernel: &Kernel, counter: Counter, value: u64) {
     let deadline = Instant::now() + DEADLINE;
     loop {
         let now = kernel.outlet.counters().unwrap().get(counter);
@@ -87,7 +87,7 @@ fn nothing_that_is_cut_short_anywhere_gets_through_a_hook() {
     isolated(|| {
         let host = quiet_veth();
         let mut kernel = Kernel::of(&World { interface: host.index, ..World::closed() });
-        assert_eq!(kernel.control.set_hooks(&[host]).unwrap(), []);
+        assert!(kernel.control.set_hooks(&[host]).unwrap().is_empty());
         let (from_pod, to_pod) = (Wire::new(POD), Wire::new(HOST));
         let (mut sent, mut refused) = (0, 0);
         for frame in families().iter().flat_map(of_every_kind) {
@@ -119,7 +119,7 @@ fn enforcement_outlives_the_agent() {
         let host = quiet_veth();
         let family = families()[0];
         let mut kernel = Kernel::of(&World { interface: host.index, ..World::isolated() });
-        assert_eq!(kernel.control.set_hooks(&[host]).unwrap(), []);
+        assert!(kernel.control.set_hooks(&[host]).unwrap().is_empty());
         drop(kernel);
 
         let wire = Wire::new(POD);
