@@ -12,6 +12,10 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 # One path for all: ebpf/object is built again when it changes.
 export PATH := $(CACHE)/bin:$(PATH):$(HOME)/.cargo/bin
 
+# Debian's cloud kernels on which the datapath is tested too, booted in an emulator: of Debian 12, for x86-64.
+# `make test KERNELS=` leaves them out, and says so.
+KERNELS := $(if $(filter x86_64,$(shell uname -m)),6.1 6.12)
+
 # The kernel programs are no program of the host: ebpf/object compiles them.
 EVERYTHING := --locked --workspace --exclude podwitness-ebpf
 
@@ -27,17 +31,24 @@ demo: setup kernel ## The product at work on this machine, without a cluster (ro
 .PHONY: test
 test: setup kernel ## Every test, those too that need root and the kernel (root)
 	deploy/dev/test
+	deploy/dev/setup --kernels $(KERNELS)
 	cargo build $(EVERYTHING) --bins
 	cargo test $(EVERYTHING) --no-run
 	@echo 'Running the tests in network and mount namespaces of their own: nothing outside is reached or touched.'
 	unshare --net --mount --propagation private -- $(SHELL) -euo pipefail -c \
 		'ip link set lo up; exec cargo test $(EVERYTHING) --offline --no-fail-fast'
+	$(if $(KERNELS),tests/kernels/run quick $(KERNELS),@echo 'NOT TESTED: other kernels, because KERNELS is empty.')
+
+.PHONY: kernels
+kernels: setup ## The datapath's tests on other kernels, all of them (minutes; KERNELS says which)
+	deploy/dev/setup --kernels $(KERNELS)
+	tests/kernels/run all $(KERNELS)
 
 .PHONY: lint
 lint: ## Formatting, clippy and shell syntax; a warning is an error
 	cargo fmt --all --check
 	cargo clippy $(EVERYTHING) --all-targets -- -D warnings
-	for script in .ci/run deploy/dev/lib.sh deploy/dev/setup deploy/dev/test; do bash -n "$$script"; done
+	for script in .ci/run deploy/dev/lib.sh deploy/dev/setup deploy/dev/test tests/kernels/run; do bash -n "$$script"; done
 
 # What is found new stays outside the kept corpus; CONTRIBUTING.md says how it gets in.
 FUZZ_SECONDS ?= 600
