@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Debug, Write as _};
+use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use podwitness_schemas::metadata;
@@ -16,10 +17,30 @@ const SHOWN: usize = 3;
 /// differences from a millisecond on would be a step of the wall clock.
 const CLOCK_DIFFERENCE_US: i64 = 1_000;
 
-/// That the decisions on TCP and UDP are these, each so often as it stands here, and no other.
-pub fn decisions(evidence: &Evidence, expected: impl IntoIterator<Item = Decision>) -> Result<()> {
-    let found = evidence.rows().filter(|row| row.is_tcp_or_udp() && row.event != "close").map(Decision::from);
-    same("decisions", &multiset(expected), &multiset(found))
+/// That the decisions on TCP and UDP are these, each so often as it stands here, and no other. What was sent from the addresses
+/// in `repeated` may have been denied more often than once.
+pub fn decisions(
+    evidence: &Evidence,
+    expected: impl IntoIterator<Item = Decision>,
+    repeated: &BTreeSet<SocketAddr>,
+) -> Result<()> {
+    let rows = evidence.rows().filter(|row| row.is_tcp_or_udp() && row.event != "close");
+    let is_repeated = |decision: &Decision| match (decision.src.ip, decision.src.port) {
+        (Some(ip), Some(port)) => repeated.contains(&SocketAddr::new(ip, port)),
+        _ => false,
+    };
+    let (repeats, found): (Vec<Decision>, Vec<Decision>) = rows.map(Decision::from).partition(is_repeated);
+    same("decisions", &multiset(expected), &multiset(found.into_iter().chain(denied_once(repeats))))
+}
+
+/// The same decisions, with the denials that differ in their count alone as one that counts one attempt.
+pub fn denied_once(mut decisions: Vec<Decision>) -> Vec<Decision> {
+    for denied in decisions.iter_mut().filter(|decision| decision.event == "deny") {
+        denied.count = 1;
+    }
+    decisions.sort();
+    decisions.dedup_by(|one, other| one.event == "deny" && one == other);
+    decisions
 }
 
 /// That each connection of TCP or UDP was opened once and closed once on each side that saw it, with the same verdict and

@@ -5,7 +5,7 @@ use std::panic::resume_unwind;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use podwitness_lab::{Attempt, NetNs, Outcome, Server};
@@ -15,6 +15,9 @@ use podwitness_policy::Protocol;
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// How long a probe waits that is to be denied: less than a second, after which TCP would try again.
 pub const DENIAL_LIMIT: Duration = Duration::from_millis(250);
+
+/// After this time the system sends a SYN again that nobody has answered (RFC 6298, section 2).
+const SYN_AGAIN: Duration = Duration::from_secs(1);
 
 /// The protocols of the probes.
 pub const PROTOCOLS: [Protocol; 2] = [Protocol::Tcp, Protocol::Udp];
@@ -34,6 +37,16 @@ pub struct Sent {
     pub remote: SocketAddr,
     /// What became of it.
     pub outcome: Outcome,
+    /// How long that took.
+    pub took: Duration,
+}
+
+impl Sent {
+    /// Whether the system may have sent it more than once. A probe gives up long before, unless this machine had no time for it;
+    /// where it is denied, each attempt counts.
+    pub fn may_be_repeated(&self) -> bool {
+        self.protocol == Protocol::Tcp && self.took >= SYN_AGAIN
+    }
 }
 
 impl Default for SourcePorts {
@@ -52,11 +65,12 @@ impl SourcePorts {
 
 /// Sends one probe and waits for what becomes of it.
 pub fn probe(from: &NetNs, protocol: Protocol, source_port: u16, remote: SocketAddr, limit: Duration) -> Result<Sent> {
+    let started = Instant::now();
     let Attempt { local, remote, outcome } = match protocol {
         Protocol::Udp => from.request_udp_from(source_port, remote, limit)?,
         _ => from.connect_tcp_from(source_port, remote, limit)?,
     };
-    Ok(Sent { protocol, local, remote, outcome })
+    Ok(Sent { protocol, local, remote, outcome, took: started.elapsed() })
 }
 
 /// Serves TCP and UDP on each of these ports.

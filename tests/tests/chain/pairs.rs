@@ -84,7 +84,9 @@ pub(crate) fn openings(probed: &[Probed]) -> usize {
 /// That the evidence says what it must of these probes, to the last column, and nothing else.
 pub(crate) fn check(evidence: &Evidence, probed: Vec<Probed>) -> Result<()> {
     let opened = openings(&probed);
-    check::decisions(evidence, probed.into_iter().flat_map(|(_, Expected { decisions, .. })| decisions))?;
+    let repeated = probed.iter().filter(|(sent, _)| sent.may_be_repeated()).map(|(sent, _)| sent.local).collect();
+    let expected = probed.into_iter().flat_map(|(_, Expected { decisions, .. })| decisions);
+    check::decisions(evidence, expected, &repeated)?;
     ensure!(check::closes(evidence)? == opened, "the openings are not those that were expected");
     ensure!(check::lost(evidence) == 0, "records were lost");
     Ok(())

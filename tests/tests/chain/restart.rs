@@ -44,7 +44,7 @@ fn a_stopped_agent_leaves_enforcement_and_the_next_one_has_the_records() -> Resu
         ensure!(conversation.exchange(ANSWER_LIMIT) == Outcome::Answered, "the agent's start broke a connection");
     }
     let (local, remote) = (conversation.local(), conversation.remote());
-    sent.push(Sent { protocol: Protocol::Tcp, local, remote, outcome: Outcome::Answered });
+    sent.push(Sent { protocol: Protocol::Tcp, local, remote, outcome: Outcome::Answered, took: Duration::ZERO });
     conversation.close(ANSWER_LIMIT);
     let evidence = scenario.stop(openings(&sent))?;
     reconcile(&evidence, &sent)?;
