@@ -3,7 +3,11 @@
 //! An endpoint is seen, has its hooks on, has a pod that is known, and is enforced, in this order; or it cannot have hooks.
 //! Each record says since when the state was that it ends.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use podwitness_datapath::{HookFault, Tables as KernelTables};
 use podwitness_endpoints::{Snapshot, Unhooked};
@@ -207,9 +211,9 @@ impl Account {
             stays
         });
         for bypass in present {
-            if !self.bypasses.contains_key(&bypass) {
-                journal.coverage(bypass.record(now_us, CoverageEvent::EndpointUnhooked));
-                self.bypasses.insert(bypass, now_us);
+            if let Entry::Vacant(vacant) = self.bypasses.entry(bypass) {
+                journal.coverage(vacant.key().record(now_us, CoverageEvent::EndpointUnhooked));
+                vacant.insert(now_us);
             }
         }
     }
