@@ -12,6 +12,7 @@ use std::{
 use podwitness_datapath::{HookFault, Tables as KernelTables};
 use podwitness_endpoints::{Snapshot, Unhooked};
 use podwitness_policy::{Cluster, Endpoint, Pod};
+use podwitness_runtime::exit::sentence;
 use podwitness_spool::{
     Coverage,
     words::{CoverageEvent, WitnessMode},
@@ -138,7 +139,7 @@ impl Account {
         for (&index, tracked) in &mut self.endpoints {
             let flags = flags.get(&index).copied().unwrap_or(0);
             let mode = if flags & endpoint_flags::AUDIT != 0 { WitnessMode::Audit } else { WitnessMode::Enforce };
-            let cause = faults.iter().find(|fault| fault.interface.index == index).map(|fault| fault.cause.clone());
+            let cause = faults.iter().find(|fault| fault.interface.index == index).map(|fault| sentence(&fault.cause));
             if !tracked.is_hooked() {
                 if let Some(cause) = cause {
                     let standing = Standing::Unhooked { cause: cause.clone() };

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use podwitness_datapath::{HookFault, Interface, Tables as KernelTables};
+use podwitness_datapath::{HookError, HookFault, Interface, Tables as KernelTables};
 use podwitness_endpoints::{Snapshot, Unhooked};
 use podwitness_policy::{Cluster, LabelSelector, NetworkPolicy, ObjectName, Phase, Pod};
 use podwitness_spool::{
@@ -195,10 +195,13 @@ fn a_mode_that_changes_is_told() {
 fn an_interface_without_hooks_is_told_once_with_the_cause_and_attached_when_it_has_them() {
     let mut node = Node::new().known("1");
     let interface = Interface { index: 7, name: "veth7".to_owned() };
-    let fault = HookFault { interface, cause: "no such device".to_owned() };
+    let fault = HookFault { interface, cause: HookError::NoPriority };
     let unhooked = node.records(NOW + 10, KNOWN, std::slice::from_ref(&fault));
     assert_eq!((unhooked.len(), word(&unhooked[0]), unhooked[0].since_us), (1, "endpoint-unhooked", Some(NOW)));
-    assert_eq!((unhooked[0].reason.as_str(), unhooked[0].detail.as_str()), ("attach", "no such device"));
+    assert_eq!(
+        (unhooked[0].reason.as_str(), unhooked[0].detail.as_str()),
+        ("attach", "the filters of others leave no priority for ours")
+    );
     assert_eq!(node.apply(NOW + 20, KNOWN, &[fault]), []);
     assert_eq!(
         node.apply(NOW + 30, KNOWN, &[]),
