@@ -135,6 +135,8 @@ impl Controller {
                     tracing::warn!(%fault, "an object cannot be used; the others are");
                 }
                 self.metrics.faults("objects", update.faults.len());
+                let policies = update.cluster.policies.values();
+                self.metrics.faults("policies", policies.filter(|policy| !policy.faults.is_empty()).count());
                 let learnt = update.received;
                 present.cluster = Some(update);
                 learnt
