@@ -34,7 +34,9 @@ pub fn detach(bpffs: &Path) -> Result<(), Error> {
     for name in names::MAPS {
         unpin(&pins.map(name))?;
     }
-    unpin(&pins.sweep())?;
+    for name in [names::PROGRAM_SWEEP, names::PROGRAM_LEARN] {
+        unpin(&pins.program(name))?;
+    }
     drop(lock);
     for folder in [pins.links(), pins.maps(), pins.root().to_owned()] {
         match fs::remove_dir(&folder) {

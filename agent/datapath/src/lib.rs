@@ -8,6 +8,7 @@
 //! <bpffs>/links/<ifindex>-from  the hook on what leaves the pod
 //! <bpffs>/links/<ifindex>-to    the hook on what enters the pod
 //! <bpffs>/pw_sweep              the program that sweeps the connection table
+//! <bpffs>/pw_learn              the program that tells connections their Services' backends
 //! ```
 //!
 //! On kernels without `tcx` the hooks are filters of the interface instead of links, which need no pin.

@@ -3,7 +3,7 @@
 use std::{
     io,
     os::fd::AsFd as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex},
 };
 
@@ -93,12 +93,14 @@ impl Datapath {
             take(names::LOSSES)?.try_into().map_err(Error::map("use", names::LOSSES))?;
         let counters: PerCpuArray<MapData, u64> =
             take(names::COUNTERS)?.try_into().map_err(Error::map("use", names::COUNTERS))?;
-        let sweep = share_program(&mut programs, names::PROGRAM_SWEEP, &pins.sweep())?;
+        let sweep = share_program(&mut programs, names::PROGRAM_SWEEP, &pins)?;
+        let learn = share_program(&mut programs, names::PROGRAM_LEARN, &pins)?;
 
         let outlet = Outlet {
             ring,
             ring_id: info.id(),
             sweep,
+            learn,
             counted: Counted { denials, losses },
             counters,
             state: Arc::clone(&state),
@@ -138,11 +140,12 @@ fn classifier<'a>(programs: &'a mut Ebpf, name: &'static str) -> Result<&'a mut 
 }
 
 /// A second handle on a loaded program, which another thread can run. aya gives one by way of a pin alone.
-fn share_program(programs: &mut Ebpf, name: &'static str, pin: &Path) -> Result<SchedClassifier, Error> {
-    unpin(pin)?;
+fn share_program(programs: &mut Ebpf, name: &'static str, pins: &Pins) -> Result<SchedClassifier, Error> {
+    let pin = pins.program(name);
+    unpin(&pin)?;
     classifier(programs, name)?
-        .pin(pin)
-        .map_err(|source| pin_error("pin a program at", pin)(io::Error::other(source)))?;
+        .pin(&pin)
+        .map_err(|source| pin_error("pin a program at", &pin)(io::Error::other(source)))?;
     SchedClassifier::from_pin(pin).map_err(|source| Error::Program { program: name, source })
 }
 

@@ -1,12 +1,12 @@
 //! The half that brings out what happened.
 
-use std::sync::Arc;
+use std::{ptr, slice, sync::Arc};
 
 use aya::{
     maps::{MapData, PerCpuArray},
     programs::{SchedClassifier, TestRun as _, TestRunOptions},
 };
-use podwitness_wire::{Event, names};
+use podwitness_wire::{Event, Learnt, names};
 
 use crate::{
     Counters, DenialRecord, Error, LossRecord, Position, denials::Counted, load::Grace, ring::Ring,
@@ -30,6 +30,7 @@ pub struct Outlet {
     pub(crate) ring: Ring,
     pub(crate) ring_id: u32,
     pub(crate) sweep: SchedClassifier,
+    pub(crate) learn: SchedClassifier,
     pub(crate) counted: Counted,
     pub(crate) counters: PerCpuArray<MapData, u64>,
     pub(crate) state: Arc<SharedState>,
@@ -70,6 +71,18 @@ impl Outlet {
         let result =
             self.sweep.test_run(options).map_err(|source| Error::Program { program: names::PROGRAM_SWEEP, source })?;
         Ok(if result.return_value == 0 { Sweep::Done } else { Sweep::RingFull })
+    }
+
+    /// Tells a connection to a Service its backend, by which it is decided from its next packet on, unless the kernel has
+    /// seen for itself which one it is. Returns whether it is still there: false where the connection that was meant has
+    /// left the table, or another one of the same key has taken its place.
+    pub fn learn(&self, learnt: &Learnt) -> Result<bool, Error> {
+        // SAFETY: the value has no padding (its layout is asserted where it is declared), and outlives the slice.
+        let bytes = unsafe { slice::from_raw_parts(ptr::from_ref(learnt).cast::<u8>(), size_of::<Learnt>()) };
+        let options = TestRunOptions { data_in: Some(bytes), ..TestRunOptions::default() };
+        let result =
+            self.learn.test_run(options).map_err(|source| Error::Program { program: names::PROGRAM_LEARN, source })?;
+        Ok(result.return_value == 0)
     }
 
     /// Has denials counted in a new epoch from now on, waits until no program counts in an older one, and returns the

@@ -11,8 +11,6 @@ use nix::{
     sys::statfs::{self, FsType},
 };
 
-use podwitness_wire::names;
-
 use crate::Error;
 
 /// `BPF_FS_MAGIC` of the kernel's `include/uapi/linux/magic.h`.
@@ -37,8 +35,9 @@ impl Pins {
         self.root.join("links")
     }
 
-    pub(crate) fn sweep(&self) -> PathBuf {
-        self.root.join(names::PROGRAM_SWEEP)
+    /// Where a program is pinned that user space runs.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.root.join(name)
     }
 
     pub(crate) fn map(&self, name: &str) -> PathBuf {

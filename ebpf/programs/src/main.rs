@@ -56,10 +56,9 @@ pub fn pw_sweep(_context: TcContext) -> i32 {
 #[classifier]
 pub fn pw_learn(context: TcContext) -> i32 {
     match context.load::<Learnt>(0) {
-        Ok(learnt) => services::learn_from_user(&learnt),
-        Err(_) => return 1,
+        Ok(learnt) if services::learn_from_user(&learnt) => 0,
+        _ => 1,
     }
-    0
 }
 
 #[panic_handler]

@@ -54,7 +54,7 @@ pub(crate) fn offer(key: &ConnectionKey, connection: *const Connection, kind: Ev
     entry.write(Event {
         time_ns,
         opened_ns: connection.opened_ns,
-        generation: connection.generation,
+        generation: connection.generation & !Connection::DECIDE_ANEW,
         packets_out: connection.packets_out,
         bytes_out: connection.bytes_out,
         packets_in: connection.packets_in,

@@ -231,7 +231,7 @@ extern "C" fn pw_learn_backend() -> i32 {
         (*connection).resolution = resolution::EXACT;
         if (*connection).verdict != (*case).decision.verdict.number() {
             // The client's next packet makes the record of the change.
-            (*connection).generation = 0;
+            (*connection).generation |= Connection::DECIDE_ANEW;
         } else {
             remember(connection, &(*case).decision);
         }
@@ -243,21 +243,25 @@ extern "C" fn pw_learn_backend() -> i32 {
     PASS
 }
 
-/// Tells a connection what user space has learnt of it. Its next packet is decided by that.
+/// Tells a connection what user space has learnt of it, by which its next packet is decided. Returns whether it is the
+/// connection that was meant.
 #[inline(always)]
-pub(crate) fn learn_from_user(learnt: &Learnt) {
-    let Some(connection) = CONNECTIONS.get_ptr_mut(learnt.key) else { return };
+pub(crate) fn learn_from_user(learnt: &Learnt) -> bool {
+    let Some(connection) = CONNECTIONS.get_ptr_mut(learnt.key) else { return false };
     // SAFETY: `connection` is a value of the connection table.
     unsafe {
-        let is_deferred = (&raw const (*connection).bits).read_volatile() & bits::DEFERRED != 0;
-        if is_deferred || !wants_backend(connection) {
-            return;
+        let seen = (&raw const (*connection).bits).read_volatile();
+        if seen & (bits::DELETING | bits::REOPENING) != 0 || (*connection).opened_ns != learnt.opened_ns {
+            return false;
         }
-        (*connection).backend = learnt.backend;
-        (*connection).backend_port = learnt.backend_port;
-        (*connection).resolution = resolution::EXACT;
-        (*connection).generation = 0;
+        if seen & bits::DEFERRED == 0 && wants_backend(connection) {
+            (*connection).backend = learnt.backend;
+            (*connection).backend_port = learnt.backend_port;
+            (*connection).resolution = resolution::EXACT;
+            (*connection).generation |= Connection::DECIDE_ANEW;
+        }
     }
+    true
 }
 
 /// Whether a deferred connection was never decided: neither opened nor denied.

@@ -41,7 +41,7 @@ pub struct Connection {
     pub changed_ns: u64,
     /// When its open or last progress record was made.
     pub reported_ns: u64,
-    /// The table generation that decided last.
+    /// The table generation that decided last, with [`Connection::DECIDE_ANEW`] where the next packet must not rest on it.
     pub generation: u64,
     /// Packets that left the pod (segments of an offloaded packet are counted one by one).
     pub packets_out: u64,
@@ -124,6 +124,11 @@ layout!(
     ]
 );
 
+impl Connection {
+    /// Set in `generation` where something was learnt that the decision did not rest on. No generation has a number so high.
+    pub const DECIDE_ANEW: u64 = 1 << 63;
+}
+
 /// The bits of [`Connection::bits`].
 pub mod bits {
     /// The `open` record is owed: its event was not accepted yet.
@@ -151,7 +156,8 @@ pub mod bits {
 }
 
 /// What user space has learnt of a connection from the kernel's connection tracking: the whole input of one run of
-/// [`PROGRAM_LEARN`](crate::names::PROGRAM_LEARN).
+/// [`PROGRAM_LEARN`](crate::names::PROGRAM_LEARN), which returns 0 where it is still the connection of its key, and 1 where
+/// that has ended and is gone, or is another one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Learnt {
@@ -163,5 +169,7 @@ pub struct Learnt {
     pub backend_port: u16,
     /// Always zero.
     pub zero: [u8; 2],
+    /// When the connection was opened: another of the same key was opened at another time.
+    pub opened_ns: u64,
 }
-layout!(Learnt, 64, [key, backend, backend_port, zero]);
+layout!(Learnt, 72, [key, backend, backend_port, zero, opened_ns]);

@@ -10,6 +10,7 @@ mod frames;
 mod hooks;
 mod hostile;
 mod isolation;
+mod learn;
 mod moved_addresses;
 mod others;
 mod pins;

@@ -22,24 +22,24 @@ use crate::{
     },
 };
 
-const SERVICE: u32 = 50;
-const OWN_CLASS: u32 = 60;
+pub(crate) const SERVICE: u32 = 50;
+pub(crate) const OWN_CLASS: u32 = 60;
 /// The classes of the two backends on this node, where each is decided by its own.
 const GOOD_CLASS: u32 = 61;
 const BAD_CLASS: u32 = 62;
-const GOOD_IDENTITY: u32 = 301;
+pub(crate) const GOOD_IDENTITY: u32 = 301;
 const TO_GOOD: u32 = 41;
 const PORT: u16 = 80;
-const TARGET_PORT: u16 = 9090;
+pub(crate) const TARGET_PORT: u16 = 9090;
 
 /// The Service's address, and two backends on this node.
-struct Addresses {
-    service: IpAddr,
-    good: IpAddr,
-    bad: IpAddr,
+pub(crate) struct Addresses {
+    pub(crate) service: IpAddr,
+    pub(crate) good: IpAddr,
+    pub(crate) bad: IpAddr,
 }
 
-fn addresses(family: &Family) -> Addresses {
+pub(crate) fn addresses(family: &Family) -> Addresses {
     let texts = if family.pod.is_ipv4() {
         ["10.96.0.1", "10.1.0.11", "10.1.0.12"]
     } else {
@@ -54,7 +54,7 @@ fn transport(ip: IpAddr, port: u16) -> TransportAddress {
 }
 
 /// A world with a Service of this kind and class.
-fn tables(world: &World, kind: u8, class: u32, outcome: Option<u32>) -> Tables {
+pub(crate) fn tables(world: &World, kind: u8, class: u32, outcome: Option<u32>) -> Tables {
     let mut tables = world.tables();
     let rule = |class, port, rule_set, outcome| {
         let data = PolicyKeyData::new(EGRESS_SUBJECT, class, TCP, port);
@@ -90,7 +90,7 @@ fn tables(world: &World, kind: u8, class: u32, outcome: Option<u32>) -> Tables {
 }
 
 /// The client's packets to the Service.
-fn to_service(family: &Family) -> Pair {
+pub(crate) fn to_service(family: &Family) -> Pair {
     family.to(addresses(family).service, PORT)
 }
 
@@ -99,7 +99,7 @@ fn at_backend(family: &Family, backend: IpAddr) -> Pair {
     Pair { pod: SocketAddr::new(backend, TARGET_PORT), peer: to_service(family).pod }
 }
 
-fn activate(kernel: &mut Kernel, tables: &Tables) {
+pub(crate) fn activate(kernel: &mut Kernel, tables: &Tables) {
     kernel.control.activate(tables).unwrap();
 }
 
@@ -193,7 +193,7 @@ fn mixed_backends_that_nobody_can_tell_apart_are_denied_and_the_record_says_mixe
     });
 }
 
-fn deferring(world: &World) -> Tables {
+pub(crate) fn deferring(world: &World) -> Tables {
     tables(world, service_kind::OWN, OWN_CLASS, Some(policy_outcome::DEFERRED))
 }
 
