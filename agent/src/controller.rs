@@ -20,7 +20,7 @@ use podwitness_source::Update;
 
 use crate::{
     coverage::{Account, Seen, Statements, now_us, utc_us},
-    definitions::{Definitions, LedgerError},
+    definitions::{self, Definitions, LedgerError},
     metrics::Metrics,
     numbering::{Numbered, number},
 };
@@ -197,7 +197,7 @@ impl Controller {
             self.definitions.commit_generation(generation + 1, revision)?;
             let generation = self.control.activate(&tables)?;
             self.statements.in_force(now_us(), revision, &update.cluster);
-            self.definitions.set_present(here);
+            self.definitions.set_present(definitions::Present { generation, ..here });
             self.metrics.in_force(generation, revision);
             if let Some(learnt) = present.oldest_change {
                 self.metrics.applied_within(learnt.elapsed());

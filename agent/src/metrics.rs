@@ -26,6 +26,11 @@ struct ReasonLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct FaultLabel {
     place: &'static str,
 }
@@ -38,6 +43,7 @@ pub(crate) struct Metrics {
     unread: Counter,
     lost: Family<ReasonLabel, Counter>,
     refused_by_spool: Counter,
+    backend_lookups: Family<OutcomeLabel, Counter>,
     spool_bytes: Gauge,
     ring_waiting_bytes: Gauge,
     policy_revision: Gauge,
@@ -56,6 +62,7 @@ impl Metrics {
             unread: Counter::default(),
             lost: Family::default(),
             refused_by_spool: Counter::default(),
+            backend_lookups: Family::default(),
             spool_bytes: Gauge::default(),
             ring_waiting_bytes: Gauge::default(),
             policy_revision: Gauge::default(),
@@ -80,6 +87,11 @@ impl Metrics {
             metrics.lost.clone(),
         );
         registry.register("spool_refusals", "Commits that the spool did not take", metrics.refused_by_spool.clone());
+        registry.register(
+            "backend_lookups",
+            "Events of connections to a Service whose backend connection tracking was asked for",
+            metrics.backend_lookups.clone(),
+        );
         registry.register_with_unit("spool", "The spool on the disk", bytes(), metrics.spool_bytes.clone());
         registry.register_with_unit(
             "ring_waiting",
@@ -132,6 +144,10 @@ impl Metrics {
 
     pub(crate) fn refused_by_spool(&self) {
         self.refused_by_spool.inc();
+    }
+
+    pub(crate) fn backend_lookups(&self, outcome: &'static str, count: u64) {
+        self.backend_lookups.get_or_create(&OutcomeLabel { outcome }).inc_by(count);
     }
 
     pub(crate) fn spool_bytes(&self, bytes: u64) {

@@ -45,6 +45,10 @@ pub(crate) fn number(
         let known = numbering.known(&address.identity);
         if known.owner != 0 {
             present.by_address.insert(net.addr(), known.identity);
+        } else if known.flags & address_flags::NODE != 0 {
+            present.nodes.insert(net.addr(), known.identity);
+        } else if known.flags & address_flags::POD_RANGE != 0 {
+            present.pod_ranges.push(*net);
         }
         let interface = interfaces.get(net).copied().unwrap_or(0);
         kernel.addresses.push((prefix(net), AddressEntry { class: address.class, interface, ..known }));

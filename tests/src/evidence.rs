@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -31,6 +31,8 @@ pub struct Row {
     pub protocol: Option<String>,
     pub src: Side,
     pub dst: Side,
+    pub nat_resolution: Option<String>,
+    pub backend: Option<SocketAddr>,
     pub tcp_flags: Option<i32>,
     pub totals: Option<Totals>,
     pub policies: Vec<PolicyRule>,
@@ -183,6 +185,7 @@ fn append(batch: &RecordBatch, rows: &mut Vec<Row>) -> Result<()> {
         (text("event")?, text("verdict")?, text("direction")?, text("reason")?);
     let protocols = text("protocol")?;
     let (sources, destinations) = (side("src")?, side("dst")?);
+    let (resolutions, backends) = (text("nat_resolution")?, backends(batch)?);
     let flags = ints(batch, "tcp_flags")?;
     let totals = ["packets_out", "bytes_out", "packets_in", "bytes_in"].map(|name| longs(batch, name));
     let [packets_out, bytes_out, packets_in, bytes_in] = totals;
@@ -211,6 +214,8 @@ fn append(batch: &RecordBatch, rows: &mut Vec<Row>) -> Result<()> {
             protocol: protocols[at].clone(),
             src: sources[at].clone(),
             dst: destinations[at].clone(),
+            nat_resolution: resolutions[at].clone(),
+            backend: backends[at],
             tcp_flags: flags[at],
             totals: counted.then(|| Totals {
                 packets_out: packets_out[at].unwrap_or(0),
@@ -282,6 +287,16 @@ fn sides(batch: &RecordBatch, prefix: &str) -> Result<Vec<Side>> {
             })
         })
         .collect()
+}
+
+fn backends(batch: &RecordBatch) -> Result<Vec<Option<SocketAddr>>> {
+    let (addresses, ports) = (texts(batch, "backend_ip")?, ints(batch, "backend_port")?);
+    let backends = addresses.iter().zip(ports).map(|(address, port)| match (address, port) {
+        (Some(address), Some(port)) => Ok(Some(SocketAddr::new(address.parse()?, u16::try_from(port)?))),
+        (None, None) => Ok(None),
+        half => bail!("a backend has an address and a port, or neither: {half:?}"),
+    });
+    backends.collect()
 }
 
 fn policies(batch: &RecordBatch, name: &str) -> Result<Vec<Vec<PolicyRule>>> {

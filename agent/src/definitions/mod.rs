@@ -19,8 +19,10 @@ use std::{
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
+use ipnet::IpNet;
 use podwitness_policy::ObjectName;
 use podwitness_spool::{Identity, Revision, RuleSet};
+use podwitness_wire::Known;
 
 pub(crate) use ledger::LedgerError;
 use ledger::{Entry, Ledger};
@@ -31,13 +33,19 @@ pub(crate) struct Definitions {
     book: RwLock<Book>,
 }
 
-/// What is known at present, for records whose decision came before the knowledge.
+/// What is known at present, for records whose decision did not rest on it or came before it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Present {
+    /// The generation whose tables say the same, 0 where none does.
+    pub(crate) generation: u64,
     /// The identity behind each hooked interface whose pod is known.
     pub(crate) by_interface: HashMap<u32, u32>,
     /// The pod identity of each address.
     pub(crate) by_address: HashMap<IpAddr, u32>,
+    /// The node identity of each address.
+    pub(crate) nodes: HashMap<IpAddr, u32>,
+    /// Where there are pods, also such that are not known.
+    pub(crate) pod_ranges: Vec<IpNet>,
 }
 
 #[derive(Debug)]
@@ -187,6 +195,22 @@ impl Definitions {
     /// The pod identity that has an address now.
     pub(crate) fn present_at_address(&self, address: IpAddr) -> Option<u32> {
         self.read().present.by_address.get(&address).copied()
+    }
+
+    /// Who has an address now, and how that is known of a moment at which this generation was in force.
+    pub(crate) fn present_or_then(&self, address: IpAddr, generation: u64) -> (u32, Known) {
+        let present = &self.read().present;
+        let is_of_then = generation != 0 && generation == present.generation;
+        match present.by_address.get(&address) {
+            Some(&pod) if is_of_then => (pod, Known::Exact),
+            Some(&pod) => (pod, Known::Late),
+            None if !is_of_then => (0, Known::Unknown),
+            None => match present.nodes.get(&address) {
+                Some(&node) => (node, Known::Node),
+                None if present.pod_ranges.iter().any(|range| range.contains(&address)) => (0, Known::Unknown),
+                None => (0, Known::External),
+            },
+        }
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Book> {

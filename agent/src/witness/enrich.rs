@@ -1,5 +1,8 @@
 //! From what the kernel says to a record: numbers become identities, the endpoint's view becomes source and destination.
 
+#[cfg(test)]
+mod tests;
+
 use std::net::{IpAddr, Ipv6Addr};
 
 use podwitness_datapath::{DenialRecord, LossRecord};
@@ -40,9 +43,10 @@ struct View {
     service: u32,
     /// [`NatResolution`].
     resolution: u8,
-    /// Where the Service's address was translated to, where the resolution is exact.
-    backend: Address,
-    backend_port: u16,
+    /// The Service's backend and its port, where the resolution is exact.
+    backend: Option<(Address, u16)>,
+    /// The table generation that decided.
+    generation: u64,
 }
 
 impl Enricher<'_> {
@@ -58,8 +62,8 @@ impl Enricher<'_> {
             peer_flags: event.peer_flags,
             service: event.service,
             resolution: event.resolution,
-            backend: event.backend,
-            backend_port: event.backend_port,
+            backend: backend(event.resolution, event.backend, event.backend_port),
+            generation: event.generation,
         };
         let time_us = self.clock.utc_us(event.time_ns);
         let mut record = self.verdict(&view, event.icmp_type, event.icmp_code);
@@ -115,8 +119,8 @@ impl Enricher<'_> {
             peer_flags: key.peer_flags,
             service: key.service,
             resolution: key.resolution,
-            backend: key.backend,
-            backend_port: key.backend_port,
+            backend: backend(key.resolution, key.backend, key.backend_port),
+            generation: key.generation,
         };
         let mut record = self.verdict(&view, key.icmp_type, key.icmp_code);
         if matches!(Reason::from_number(key.reason), Some(Reason::Malformed | Reason::NotIp)) {
@@ -202,15 +206,14 @@ impl Enricher<'_> {
     fn service(&self, view: &View) -> Option<Service> {
         let name = self.definitions.service(view.service)?;
         let resolution = NatResolution::from_number(view.resolution)?;
-        let is_exact = resolution == NatResolution::Exact;
         Some(Service {
             namespace: name.namespace,
             name: name.name,
             ip: octets(&view.key.peer),
             port: u32::from(view.key.peer_port),
             nat_resolution: resolution.name().to_owned(),
-            backend_ip: if is_exact { octets(&view.backend) } else { Vec::new() },
-            backend_port: is_exact.then_some(u32::from(view.backend_port)),
+            backend_ip: view.backend.map(|(address, _)| octets(&address)).unwrap_or_default(),
+            backend_port: view.backend.map(|(_, port)| u32::from(port)),
         })
     }
 
@@ -232,9 +235,11 @@ impl Enricher<'_> {
         if view.peer != 0 {
             return (view.peer, Known::Exact);
         }
-        if view.service != 0 && view.resolution != NatResolution::Exact.number() {
-            // Somebody stands behind the Service's address.
-            return (0, Known::Unknown);
+        if view.service != 0 {
+            // Somebody stands behind the Service's address. The decision has not rested on a backend that was learnt since.
+            return view.backend.map_or((0, Known::Unknown), |(address, _)| {
+                self.definitions.present_or_then(ip(&address), view.generation)
+            });
         }
         if view.peer_flags & address_flags::POD_RANGE == 0 {
             return (0, Known::External);
@@ -253,6 +258,10 @@ impl Enricher<'_> {
     }
 }
 
+fn backend(resolution: u8, address: Address, port: u16) -> Option<(Address, u16)> {
+    (resolution == NatResolution::Exact.number()).then_some((address, port))
+}
+
 const fn opposite(direction: Direction) -> Direction {
     match direction {
         Direction::Ingress => Direction::Egress,
@@ -260,7 +269,7 @@ const fn opposite(direction: Direction) -> Direction {
     }
 }
 
-fn ip(address: &Address) -> IpAddr {
+pub(super) fn ip(address: &Address) -> IpAddr {
     Ipv6Addr::from(*address).to_canonical()
 }
 

@@ -9,7 +9,9 @@
 //! Where the spool is full nothing is read: the maps go on counting, connections go on owing their records, and what
 //! finds no room there is counted as lost, which is a record too.
 
+mod backends;
 mod enrich;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -20,6 +22,7 @@ use podwitness_runtime::{readiness::Condition, shutdown::Shutdown};
 use podwitness_spool::{Checkpoint, Record, SpoolError, Writer};
 
 use crate::{clock::Clock, coverage::Journal, definitions::Definitions, metrics::Metrics};
+use backends::Backends;
 use enrich::Enricher;
 
 /// Events in one commit at the most, so that a commit is some megabytes.
@@ -50,6 +53,8 @@ pub(crate) struct Witness {
     intervals: Intervals,
     /// Up to where events are in the spool.
     position: Position,
+    /// Where connections to Services have gone.
+    backends: Backends,
     /// Up to where denials are in the spool.
     drained: Drained,
     /// The spool did not take the last commit.
@@ -106,6 +111,7 @@ impl Witness {
             spool,
             definitions,
             journal: Arc::default(),
+            backends: Backends::open(metrics.clone()),
             metrics,
             is_keeping_up,
             intervals,
@@ -202,6 +208,7 @@ impl Witness {
             if end == self.position {
                 return Ok(true);
             }
+            self.backends.complete(&self.outlet, self.position, &mut events)?;
             self.clock.follow()?;
             let enricher = Enricher { clock: self.clock, definitions: &self.definitions };
             let records: Vec<Record> = events.iter().filter_map(|event| enricher.event(event)).collect();

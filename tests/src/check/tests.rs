@@ -26,6 +26,8 @@ fn row(seq: i64, event: &str, direction: &str) -> Row {
         protocol: Some("TCP".into()),
         src: side("10.0.0.1", 20_000),
         dst: side("10.0.0.2", 80),
+        nat_resolution: None,
+        backend: None,
         tcp_flags: Some(2),
         totals: (event == "close").then(|| if direction == "egress" { totals } else { totals.mirrored() }),
         policies: Vec::new(),

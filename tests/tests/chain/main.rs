@@ -15,4 +15,5 @@ mod pairs;
 mod random;
 mod restart;
 mod services;
+mod services_exact;
 mod told;
