@@ -186,6 +186,7 @@ impl Tried {
         let Probe { from, to, protocol, port, family, .. } = self.probe;
         let mut text =
             format!("{}\n  step {}: {from} -> {to} on {protocol} {port} over {family:?}", self.case, self.step);
+        let _ = write!(text, ", which took {:?}", self.sent.took);
         for fault in faults {
             let _ = write!(text, "\n  {}", fault.replace('\n', "\n    "));
         }
@@ -206,8 +207,9 @@ fn short(row: &Row) -> String {
         })
         .collect();
     format!(
-        "{} in {} {} {} because of {} by {:?} at revision {}",
+        "{} at {} us in {} {} {} because of {} by {:?} at revision {}",
         row.event,
+        row.time,
         row.namespace,
         row.direction.as_deref().unwrap_or("-"),
         row.verdict.as_deref().unwrap_or("-"),
