@@ -62,6 +62,7 @@ mod error;
 mod folder;
 mod frame;
 mod lock;
+mod look;
 pub mod message;
 mod position;
 mod preamble;
@@ -76,6 +77,7 @@ mod writer;
 
 pub use definitions::{Definitions, SegmentDefinitions};
 pub use error::{Damage, DamageKind, SpoolError};
+pub use look::{Look, look};
 pub use message::{
     Checkpoint, Coverage, Identity, Origin, PolicyRule, PolicyVersion, Record, Revision, RuleSet, Service, Verdict,
 };

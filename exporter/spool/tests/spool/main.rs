@@ -2,6 +2,7 @@
 
 mod golden;
 mod known_errors;
+mod look;
 mod model;
 mod ordinary;
 mod samples;
