@@ -1,6 +1,7 @@
 //! Reading `verdicts` files from a folder.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::net::IpAddr;
@@ -55,6 +56,15 @@ pub(crate) struct PolicyRule {
     pub(crate) namespace: String,
     pub(crate) name: String,
     pub(crate) rule: Option<i32>,
+}
+
+/// As `policies_text` in the views writes it.
+impl fmt::Display for PolicyRule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { namespace, name, rule } = self;
+        write!(f, "{namespace}/{name}")?;
+        rule.map_or(Ok(()), |rule| write!(f, "[{rule}]"))
+    }
 }
 
 /// The files below `root`, in the order of their names, and the records in them.

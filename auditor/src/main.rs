@@ -5,7 +5,10 @@
 mod demo;
 mod evidence;
 mod failure;
+mod interrupt;
+mod running;
 mod sql;
+mod table;
 
 use std::process::ExitCode;
 

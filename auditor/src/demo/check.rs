@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use podwitness_lab::{Attempt, Outcome};
 
 use super::errands::{Decision, Errand};
-use crate::evidence::{PolicyRule, Record};
+use crate::evidence::Record;
 
 /// One errand as it was run over one family.
 #[derive(Clone, Debug)]
@@ -81,7 +81,7 @@ fn belongs(record: &Record, probe: &Probe<'_>) -> bool {
 }
 
 fn decision(record: &Record) -> Decision {
-    let mut policies: Vec<String> = record.policies.iter().map(policy_text).collect();
+    let mut policies: Vec<String> = record.policies.iter().map(ToString::to_string).collect();
     policies.sort();
     Decision {
         direction: record.direction.clone().unwrap_or_default(),
@@ -89,12 +89,6 @@ fn decision(record: &Record) -> Decision {
         reason: record.reason.clone().unwrap_or_default(),
         policies,
     }
-}
-
-/// As `policies_text` in the views writes it.
-pub(super) fn policy_text(policy: &PolicyRule) -> String {
-    let PolicyRule { namespace, name, rule } = policy;
-    rule.map_or_else(|| format!("{namespace}/{name}"), |rule| format!("{namespace}/{name}[{rule}]"))
 }
 
 fn name(probe: &Probe<'_>) -> String {

@@ -5,7 +5,6 @@ mod duckdb;
 mod errands;
 mod evidence_folder;
 mod examples;
-mod interrupt;
 mod oracle;
 mod prerequisites;
 mod script;
@@ -18,16 +17,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use podwitness_lab::{Attempt, Installation, LabError, Outcome, Program, Programs, isolate, require_root};
+use podwitness_lab::{Attempt, Outcome, Programs, isolate, require_root};
 use podwitness_schemas::views;
 
 use crate::evidence::{self, Evidence};
 use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::running::Running;
 use check::Probe;
 use errands::Errand;
 use evidence_folder::EvidenceFolder;
 use examples::{ClusterPlan, Manifest};
-use interrupt::Interrupt;
 use stage::Stage;
 
 /// Show the product working on this machine, with no cluster: pods, real traffic, real enforcement, evidence.
@@ -45,8 +45,6 @@ pub(crate) struct Arguments {
     examples: Option<PathBuf>,
 }
 
-/// How long a program may take to become ready, or to stop.
-const PROGRAM_LIMIT: Duration = Duration::from_secs(30);
 /// How long a verdict may take from the kernel to the evidence.
 const EVIDENCE_LIMIT: Duration = Duration::from_secs(20);
 /// How many faults are told; one mistake tends to make many.
@@ -121,7 +119,7 @@ fn witness(
         });
     let probes = match result {
         Err(failure @ Failure::Answer(_)) => {
-            running.show_logs();
+            eprintln!("\n{}", running.log_tails());
             return Err(failure);
         }
         result => result?,
@@ -240,55 +238,5 @@ struct Progress {
 impl Progress {
     fn say(&self, what: impl std::fmt::Display) {
         eprintln!("[{:4.1} s] {what}", self.started.elapsed().as_secs_f64());
-    }
-}
-
-/// The two programs while they run.
-#[derive(Debug)]
-struct Running {
-    agent: Program,
-    exporter: Program,
-}
-
-impl Running {
-    fn start(installation: &Installation) -> Result<Self, Failure> {
-        let start = || -> Result<Self, LabError> {
-            Ok(Self { agent: installation.start_agent()?, exporter: installation.start_exporter()? })
-        };
-        start().map_err(Failure::answer)
-    }
-
-    fn wait_ready(&mut self, interrupt: &Interrupt) -> Result<(), Failure> {
-        let deadline = Instant::now() + PROGRAM_LIMIT;
-        for program in [&mut self.agent, &mut self.exporter] {
-            while !program.is_ready().map_err(Failure::answer)? {
-                interrupt.check()?;
-                if Instant::now() > deadline {
-                    let said = program.get("/readyz").map_or_else(|error| error.to_string(), |(_, body)| body);
-                    return Err(Failure::answer(format_args!("{} did not become ready: {said}", program.name())));
-                }
-                thread::sleep(LOOK_AGAIN);
-            }
-        }
-        Ok(())
-    }
-
-    /// The agent first, so that the exporter finds all there is in the spool.
-    fn stop(self) -> Result<(), Failure> {
-        for program in [self.agent, self.exporter] {
-            let (name, log) = (program.name(), program.log_path().to_owned());
-            let status = program.terminate(PROGRAM_LIMIT).map_err(Failure::answer)?;
-            if !status.success() {
-                let log = fs::read_to_string(log).unwrap_or_default();
-                return Err(Failure::answer(format_args!("{name} ended with {status}; its log:\n{log}")));
-            }
-        }
-        Ok(())
-    }
-
-    fn show_logs(&self) {
-        for program in [&self.agent, &self.exporter] {
-            eprintln!("\nThe last lines of {}:\n{}", program.name(), program.log_tail(20));
-        }
     }
 }

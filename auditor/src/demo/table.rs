@@ -1,20 +1,12 @@
 //! The evidence as a table for people: one line for all decisions that are alike but for the family.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{IsTerminal, stdout};
 
 use chrono::{DateTime, SecondsFormat};
-use comfy_table::presets::NOTHING;
-use comfy_table::{Cell, Color, ContentArrangement, Table, TableComponent};
+use comfy_table::{Cell, Color};
 
-use super::check::policy_text;
 use crate::evidence::{Record, Side};
-
-/// The widest that the table may be, in characters.
-const WIDTH: u16 = 120;
-
-/// A terminal that says it is narrower is not believed (some say 0), because nothing could be read in it.
-const NARROWEST: u16 = 80;
+use crate::table;
 
 /// What a line of the table says, and what `DuckDB` is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +48,7 @@ pub(super) fn lines(records: &[Record]) -> BTreeMap<Line, Group> {
 
 fn line(record: &Record) -> Line {
     let word = |text: &Option<String>| text.clone().unwrap_or_default();
-    let policies: Vec<String> = record.policies.iter().map(policy_text).collect();
+    let policies: Vec<String> = record.policies.iter().map(ToString::to_string).collect();
     let port = record.dst.port.map(|port| format!("{port}/")).unwrap_or_default();
     Line {
         from: side_text(&record.src),
@@ -81,17 +73,7 @@ fn side_text(side: &Side) -> String {
 pub(super) fn render(lines: &BTreeMap<Line, Group>) -> String {
     let mut ordered: Vec<(&Line, &Group)> = lines.iter().collect();
     ordered.sort_by_key(|(_, group)| group.time);
-    let mut table = Table::new();
-    table.load_preset(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_style(TableComponent::HeaderLines, '─').set_style(TableComponent::MiddleHeaderIntersections, '─');
-    if table.width().is_none_or(|width| !(NARROWEST..=WIDTH).contains(&width)) {
-        table.set_width(WIDTH);
-    }
-    if stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) {
-        table.enforce_styling();
-    } else {
-        table.force_no_tty();
-    }
+    let mut table = table::for_people();
     table.set_header(["time (UTC)", "from", "to", "port", "IP", "seen at", "verdict", "policy[rule]"]);
     for (line, group) in ordered {
         let colour = if line.verdict == "allow" { Color::Green } else { Color::Red };

@@ -1,4 +1,5 @@
-//! Ctrl-C: the demo stops at the next step, and cleans up as always. A second one ends it at once, and the kernel cleans up.
+//! Ctrl-C: what is being run on a lab stops at the next step, and cleans up as always. A second one ends it at once, and
+//! the kernel cleans up.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,12 +9,12 @@ use signal_hook::flag;
 
 use crate::failure::Failure;
 
-/// Whether somebody wants the demo to stop.
+/// Whether somebody wants the command to stop.
 #[derive(Debug)]
-pub(super) struct Interrupt(Arc<AtomicBool>);
+pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    pub(super) fn listen() -> Result<Self, Failure> {
+    pub(crate) fn listen() -> Result<Self, Failure> {
         let wanted = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM, SIGHUP] {
             // In this order: the first sets the flag only after it was looked at.
@@ -24,7 +25,7 @@ impl Interrupt {
         Ok(Self(wanted))
     }
 
-    pub(super) fn check(&self) -> Result<(), Failure> {
+    pub(crate) fn check(&self) -> Result<(), Failure> {
         if self.0.load(Ordering::Relaxed) { Err(Failure::Interrupted) } else { Ok(()) }
     }
 }
