@@ -1,8 +1,10 @@
 //! `podwitness`: the command for people.
 
-#![forbid(unsafe_code)]
+// The clock of `doctor` alone asks the kernel directly.
+#![deny(unsafe_code)]
 
 mod demo;
+mod doctor;
 mod evidence;
 mod failure;
 mod interrupt;
@@ -27,12 +29,14 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Arguments),
+    Doctor(doctor::Arguments),
     Sql(sql::Arguments),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Sql(arguments) => sql::run(&arguments),
     };
     match result {
