@@ -56,7 +56,12 @@ impl NetNs {
         let local = local_address(&socket)?;
         Ok(match connected {
             Ok(()) => Ok(Conversation { stream: socket.into(), local, remote }),
-            Err(error) => Err(Attempt { local, remote, outcome: outcome_of(&error) }),
+            Err(error) => {
+                // Closing alone would not end the attempt while a process that is just being started has a copy of the
+                // socket, and the system would send the SYN again. What was refused is ended already.
+                let _ = socket.shutdown(Shutdown::Both);
+                Err(Attempt { local, remote, outcome: outcome_of(&error) })
+            }
         })
     }
 }
