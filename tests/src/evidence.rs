@@ -31,6 +31,7 @@ pub struct Row {
     pub protocol: Option<String>,
     pub src: Side,
     pub dst: Side,
+    pub service: Option<ServiceAddress>,
     pub nat_resolution: Option<String>,
     pub backend: Option<SocketAddr>,
     pub tcp_flags: Option<i32>,
@@ -39,6 +40,16 @@ pub struct Row {
     pub policy_revision: Option<i64>,
     pub policy_sha256: Option<String>,
     pub previous_verdict: Option<String>,
+    pub previous_policies: Vec<PolicyRule>,
+}
+
+/// The Service that was addressed, and its address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the columns are described in podwitness_schemas::verdicts")]
+pub struct ServiceAddress {
+    pub namespace: String,
+    pub name: String,
+    pub address: SocketAddr,
 }
 
 /// One side of a row.
@@ -185,12 +196,13 @@ fn append(batch: &RecordBatch, rows: &mut Vec<Row>) -> Result<()> {
         (text("event")?, text("verdict")?, text("direction")?, text("reason")?);
     let protocols = text("protocol")?;
     let (sources, destinations) = (side("src")?, side("dst")?);
-    let (resolutions, backends) = (text("nat_resolution")?, backends(batch)?);
+    let (services, resolutions) = (services(batch)?, text("nat_resolution")?);
+    let backends = sockets(batch, "backend")?;
     let flags = ints(batch, "tcp_flags")?;
     let totals = ["packets_out", "bytes_out", "packets_in", "bytes_in"].map(|name| longs(batch, name));
     let [packets_out, bytes_out, packets_in, bytes_in] = totals;
     let (packets_out, bytes_out, packets_in, bytes_in) = (packets_out?, bytes_out?, packets_in?, bytes_in?);
-    let policies = policies(batch, "policies")?;
+    let (policies, previous_policies) = (policies(batch, "policies")?, policies(batch, "previous_policies")?);
     let (revisions, shas) = (longs(batch, "policy_revision")?, text("policy_sha256")?);
     let previous = text("previous_verdict")?;
     for at in 0..batch.num_rows() {
@@ -214,6 +226,7 @@ fn append(batch: &RecordBatch, rows: &mut Vec<Row>) -> Result<()> {
             protocol: protocols[at].clone(),
             src: sources[at].clone(),
             dst: destinations[at].clone(),
+            service: services[at].clone(),
             nat_resolution: resolutions[at].clone(),
             backend: backends[at],
             tcp_flags: flags[at],
@@ -227,6 +240,7 @@ fn append(batch: &RecordBatch, rows: &mut Vec<Row>) -> Result<()> {
             policy_revision: revisions[at],
             policy_sha256: shas[at].clone(),
             previous_verdict: previous[at].clone(),
+            previous_policies: previous_policies[at].clone(),
         });
     }
     Ok(())
@@ -289,14 +303,25 @@ fn sides(batch: &RecordBatch, prefix: &str) -> Result<Vec<Side>> {
         .collect()
 }
 
-fn backends(batch: &RecordBatch) -> Result<Vec<Option<SocketAddr>>> {
-    let (addresses, ports) = (texts(batch, "backend_ip")?, ints(batch, "backend_port")?);
-    let backends = addresses.iter().zip(ports).map(|(address, port)| match (address, port) {
+fn services(batch: &RecordBatch) -> Result<Vec<Option<ServiceAddress>>> {
+    let (namespaces, names) = (texts(batch, "service_namespace")?, texts(batch, "service")?);
+    let services = sockets(batch, "service")?.into_iter().zip(namespaces.into_iter().zip(names));
+    let services = services.map(|service| match service {
+        (Some(address), (Some(namespace), Some(name))) => Ok(Some(ServiceAddress { namespace, name, address })),
+        (None, (None, None)) => Ok(None),
+        half => bail!("a Service has an address, a namespace and a name, or none of them: {half:?}"),
+    });
+    services.collect()
+}
+
+fn sockets(batch: &RecordBatch, prefix: &str) -> Result<Vec<Option<SocketAddr>>> {
+    let (addresses, ports) = (texts(batch, &format!("{prefix}_ip"))?, ints(batch, &format!("{prefix}_port"))?);
+    let sockets = addresses.iter().zip(ports).map(|(address, port)| match (address, port) {
         (Some(address), Some(port)) => Ok(Some(SocketAddr::new(address.parse()?, u16::try_from(port)?))),
         (None, None) => Ok(None),
-        half => bail!("a backend has an address and a port, or neither: {half:?}"),
+        half => bail!("a {prefix} has an address and a port, or neither: {half:?}"),
     });
-    backends.collect()
+    sockets.collect()
 }
 
 fn policies(batch: &RecordBatch, name: &str) -> Result<Vec<Vec<PolicyRule>>> {

@@ -33,6 +33,9 @@ pub struct Backend {
     pub ready: bool,
 }
 
+/// Backends, with the name, number and protocol of what each of them serves.
+pub type Group<'a> = (&'a [(&'a str, u16, &'a str)], &'a [Backend]);
+
 impl Lab {
     /// The lab's cluster, which is empty at first.
     pub fn cluster(&self) -> Cluster {
@@ -87,31 +90,19 @@ impl Cluster {
 
     /// Writes a Pod of the lab's node.
     pub fn pod(&self, spec: &PodSpec) -> Result<(), LabError> {
-        let ips: Vec<Value> = spec.addresses.iter().map(|address| json!({"ip": address})).collect();
-        let ports: Vec<Value> = spec
-            .ports
-            .iter()
-            .map(|port| json!({"name": port.name, "containerPort": port.number, "protocol": port.protocol}))
-            .collect();
-        let object = json!({
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {
-                "namespace": spec.namespace, "name": spec.name, "uid": spec.uid, "labels": spec.labels,
-            },
-            "spec": {
-                "nodeName": self.node,
-                "serviceAccountName": spec.service_account,
-                "containers": [{"name": "main", "image": "lab", "ports": ports}],
-            },
-            "status": {
-                "phase": spec.phase,
-                "hostIP": self.node_addresses.first(),
-                "podIP": spec.addresses.first(),
-                "podIPs": ips,
-            },
-        });
-        self.object(&pod_file(spec), &object)
+        let text = yaml("a Pod", &pod_object(spec, &self.node, self.node_addresses.first()))?;
+        self.write(&pod_file(spec), &text)
+    }
+
+    /// Writes a Pod of another node.
+    pub fn pod_elsewhere(&self, spec: &PodSpec, node: &str) -> Result<(), LabError> {
+        self.write(&pod_file(spec), &yaml("a Pod", &pod_object(spec, node, None))?)
+    }
+
+    /// Puts one Pod of the lab's node in the place of another in one step.
+    pub fn replace_pod(&self, before: &PodSpec, after: &PodSpec) -> Result<(), LabError> {
+        let text = yaml("a Pod", &pod_object(after, &self.node, self.node_addresses.first()))?;
+        self.write(&pod_file(before), &text)
     }
 
     /// Takes a Pod away.
@@ -138,6 +129,22 @@ impl Cluster {
         self.remove(&policy_file(namespace, name))
     }
 
+    /// Writes a namespace's `AuditTrail` with this witness mode, `enforce` or `audit`.
+    pub fn mode(&self, namespace: &str, mode: &str) -> Result<(), LabError> {
+        let object = json!({
+            "apiVersion": "podwitness.io/v1alpha1",
+            "kind": "AuditTrail",
+            "metadata": {"namespace": namespace, "name": "default", "uid": format!("uid-trail-{namespace}")},
+            "spec": {"mode": mode},
+        });
+        self.object(&trail_file(namespace), &object)
+    }
+
+    /// Takes the `AuditTrail` away that [`Cluster::mode`] wrote.
+    pub fn remove_mode(&self, namespace: &str) -> Result<(), LabError> {
+        self.remove(&trail_file(namespace))
+    }
+
     /// Writes a Service from its spec as YAML text.
     pub fn service(&self, namespace: &str, name: &str, spec: &str) -> Result<(), LabError> {
         let spec: Value = serde_saphyr::from_str(spec).map_err(|error| {
@@ -161,44 +168,76 @@ impl Cluster {
         ports: &[(&str, u16, &str)],
         backends: &[Backend],
     ) -> Result<(), LabError> {
-        let ports: Vec<Value> = ports
-            .iter()
-            .map(|(name, port, protocol)| json!({"name": name, "port": port, "protocol": protocol}))
-            .collect();
-        let slices = [("IPv4", true), ("IPv6", false)].map(|(family, is_v4)| {
-            let endpoints: Vec<Value> = backends
-                .iter()
-                .filter_map(|backend| {
-                    let address = backend.addresses.iter().find(|address| address.is_ipv4() == is_v4)?;
-                    let ready = json!({"ready": backend.ready, "serving": backend.ready, "terminating": false});
-                    Some(json!({"addresses": [address], "conditions": ready, "nodeName": backend.node}))
-                })
-                .collect();
-            let name = format!("{service}-{}", family.to_lowercase());
-            json!({
-                "apiVersion": "discovery.k8s.io/v1",
-                "kind": "EndpointSlice",
-                "metadata": {
-                    "namespace": namespace,
-                    "name": name,
-                    "uid": format!("uid-{namespace}-{name}"),
-                    "labels": {"kubernetes.io/service-name": service},
-                },
-                "addressType": family,
-                "ports": ports,
-                "endpoints": endpoints,
-            })
-            .to_string()
+        self.slices(namespace, service, &[(ports, backends)])
+    }
+
+    /// The same for backends that serve differently, as behind a named target port: each group of them has slices of its own.
+    pub fn slices(&self, namespace: &str, service: &str, groups: &[Group<'_>]) -> Result<(), LabError> {
+        let slices = groups.iter().enumerate().flat_map(|(number, group)| {
+            [("IPv4", true), ("IPv6", false)]
+                .map(|family| slice(namespace, service, number, family, *group).to_string())
         });
         // JSON is YAML too, and one file changes in one step.
-        self.write(&format!("endpoints-{namespace}-{service}.yaml"), &slices.join("\n---\n"))
+        let text = slices.collect::<Vec<_>>().join("\n---\n");
+        self.write(&format!("endpoints-{namespace}-{service}.yaml"), &text)
     }
 
     fn object(&self, file: &str, object: &Value) -> Result<(), LabError> {
-        let text = serde_saphyr::to_string(object)
-            .map_err(|error| LabError::Unusable(format!("{file} cannot be written as YAML: {error}")))?;
-        self.write(file, &text)
+        self.write(file, &yaml(file, object)?)
     }
+}
+
+fn slice(namespace: &str, service: &str, number: usize, (family, is_v4): (&str, bool), group: Group<'_>) -> Value {
+    let (ports, backends) = group;
+    let ports: Vec<Value> =
+        ports.iter().map(|(name, port, protocol)| json!({"name": name, "port": port, "protocol": protocol})).collect();
+    let endpoints: Vec<Value> = backends
+        .iter()
+        .filter_map(|backend| {
+            let address = backend.addresses.iter().find(|address| address.is_ipv4() == is_v4)?;
+            let ready = json!({"ready": backend.ready, "serving": backend.ready, "terminating": false});
+            Some(json!({"addresses": [address], "conditions": ready, "nodeName": backend.node}))
+        })
+        .collect();
+    let name = format!("{service}-{}-{number}", family.to_lowercase());
+    json!({
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {
+            "namespace": namespace,
+            "name": name,
+            "uid": format!("uid-{namespace}-{name}"),
+            "labels": {"kubernetes.io/service-name": service},
+        },
+        "addressType": family,
+        "ports": ports,
+        "endpoints": endpoints,
+    })
+}
+
+fn yaml(what: &str, object: &Value) -> Result<String, LabError> {
+    serde_saphyr::to_string(object)
+        .map_err(|error| LabError::Unusable(format!("{what} cannot be written as YAML: {error}")))
+}
+
+fn pod_object(spec: &PodSpec, node: &str, host: Option<&IpAddr>) -> Value {
+    let ips: Vec<Value> = spec.addresses.iter().map(|address| json!({"ip": address})).collect();
+    let ports: Vec<Value> = spec
+        .ports
+        .iter()
+        .map(|port| json!({"name": port.name, "containerPort": port.number, "protocol": port.protocol}))
+        .collect();
+    json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"namespace": spec.namespace, "name": spec.name, "uid": spec.uid, "labels": spec.labels},
+        "spec": {
+            "nodeName": node,
+            "serviceAccountName": spec.service_account,
+            "containers": [{"name": "main", "image": "lab", "ports": ports}],
+        },
+        "status": {"phase": spec.phase, "hostIP": host, "podIP": spec.addresses.first(), "podIPs": ips},
+    })
 }
 
 fn pod_file(spec: &PodSpec) -> String {
@@ -207,4 +246,8 @@ fn pod_file(spec: &PodSpec) -> String {
 
 fn policy_file(namespace: &str, name: &str) -> String {
     format!("policy-{namespace}-{name}.yaml")
+}
+
+fn trail_file(namespace: &str) -> String {
+    format!("trail-{namespace}.yaml")
 }

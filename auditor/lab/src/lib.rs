@@ -33,7 +33,7 @@ mod settle;
 mod station;
 mod traffic;
 
-pub use cluster::{Backend, Cluster};
+pub use cluster::{Backend, Cluster, Group};
 pub use error::LabError;
 pub use installation::{Installation, Programs};
 pub use isolate::{isolate, require_root};

@@ -26,6 +26,7 @@ fn row(seq: i64, event: &str, direction: &str) -> Row {
         protocol: Some("TCP".into()),
         src: side("10.0.0.1", 20_000),
         dst: side("10.0.0.2", 80),
+        service: None,
         nat_resolution: None,
         backend: None,
         tcp_flags: Some(2),
@@ -34,6 +35,7 @@ fn row(seq: i64, event: &str, direction: &str) -> Row {
         policy_revision: Some(1),
         policy_sha256: None,
         previous_verdict: None,
+        previous_policies: Vec::new(),
     }
 }
 

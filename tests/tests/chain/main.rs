@@ -15,5 +15,6 @@ mod pairs;
 mod random;
 mod restart;
 mod services;
+mod services_asked;
 mod services_exact;
 mod told;
