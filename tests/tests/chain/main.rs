@@ -10,6 +10,7 @@ mod duckdb;
 mod field;
 mod killed;
 mod matrix;
+mod modes;
 mod overload;
 mod pairs;
 mod random;
