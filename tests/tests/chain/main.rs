@@ -11,6 +11,7 @@ mod field;
 mod killed;
 mod matrix;
 mod modes;
+mod moves;
 mod overload;
 mod pairs;
 mod random;
