@@ -44,6 +44,16 @@ kernels: setup ## The datapath's tests on other kernels, all of them (minutes; K
 	deploy/dev/setup --kernels $(KERNELS)
 	tests/kernels/run all $(KERNELS)
 
+# Each cluster that it makes is named by its seed; PODWITNESS_TEST_SEED has a run begin with one.
+SOAK_SECONDS ?= 3600
+.PHONY: soak
+soak: export PODWITNESS_SOAK_SECONDS := $(SOAK_SECONDS)
+soak: setup kernel ## Random changes of everything under open connections, for SOAK_SECONDS (root)
+	cargo build --locked -p podwitness-agent -p podwitness-exporter --bins
+	cargo test --locked -p podwitness-tests --test chain --no-run
+	unshare --net --mount --propagation private -- $(SHELL) -euo pipefail -c \
+		'ip link set lo up; exec cargo test --locked --offline -p podwitness-tests --test chain -- --nocapture churn::'
+
 .PHONY: lint
 lint: ## Formatting, clippy and shell syntax; a warning is an error
 	cargo fmt --all --check

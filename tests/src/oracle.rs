@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use podwitness_lab::Lab;
 use podwitness_manifests::{assemble, read_documents};
-use podwitness_policy::{Cluster, Evaluation, Pod, Protocol, RuleSet, Subject, evaluate, policy_sha256};
+use podwitness_policy::{Cluster, Evaluation, Pod, Protocol, RuleSet, Subject, WitnessMode, evaluate, policy_sha256};
 use podwitness_wire::{Direction, EventKind, Known, Reason, Verdict};
 
 use crate::evidence::{PolicyRule, Row, Side};
@@ -78,21 +78,29 @@ impl Oracle {
 
     /// What must come of a probe: each pod of the node that it leaves or enters decides, until one denies.
     pub fn expect(&self, protocol: Protocol, local: SocketAddr, remote: SocketAddr) -> Expected {
-        let mut decisions = Vec::new();
-        for (direction, own, peer) in [(Direction::Egress, local, remote), (Direction::Ingress, remote, local)] {
-            let Some(pod) = self.cluster.pod_at(own.ip()) else { continue };
-            if pod.node.as_ref() != Some(&self.node) {
-                continue;
-            }
-            let evaluation = self.evaluate(pod, direction, peer.ip(), protocol, remote.port());
-            let decision = self.decision(pod, direction, protocol, local, remote, &evaluation);
-            let is_denied = matches!(evaluation, Evaluation::Denied(_));
-            decisions.push(decision);
-            if is_denied {
-                return Expected { answered: false, decisions };
-            }
+        let mut decisions = self.sides(protocol, local, remote);
+        let denying = decisions.iter().position(|decision| decision.event == EventKind::Deny.name());
+        if let Some(last) = denying {
+            decisions.truncate(last + 1);
         }
-        Expected { answered: true, decisions }
+        Expected { answered: denying.is_none(), decisions }
+    }
+
+    /// What each pod of the node says that a packet of a probe leaves or enters, whatever the others say.
+    pub fn sides(&self, protocol: Protocol, local: SocketAddr, remote: SocketAddr) -> Vec<Decision> {
+        let sides = [(Direction::Egress, local, remote), (Direction::Ingress, remote, local)];
+        let sides = sides.into_iter().filter_map(|(direction, own, peer)| {
+            let pod = self.cluster.pod_at(own.ip()).filter(|pod| pod.node.as_ref() == Some(&self.node))?;
+            let evaluation = self.evaluate(pod, direction, peer.ip(), protocol, remote.port());
+            Some(self.decision(pod, direction, protocol, local, remote, &evaluation))
+        });
+        sides.collect()
+    }
+
+    /// Whether the pod's namespace is audited by its `AuditTrail`. The node itself enforces.
+    fn audits(&self, pod: &Pod) -> bool {
+        let trail = self.cluster.trails.get(&pod.name.namespace);
+        trail.is_some_and(|trail| trail.mode == Some(WitnessMode::Audit))
     }
 
     fn evaluate(&self, pod: &Pod, direction: Direction, peer: IpAddr, protocol: Protocol, port: u16) -> Evaluation {
@@ -114,6 +122,7 @@ impl Oracle {
             Evaluation::Node => (Verdict::Allow, Reason::Node, &none),
             Evaluation::NotIsolated => (Verdict::Allow, Reason::NotIsolated, &none),
             Evaluation::Allowed(rules) => (Verdict::Allow, Reason::Rule, rules),
+            Evaluation::Denied(policies) if self.audits(pod) => (Verdict::Audit, Reason::NoRule, policies),
             Evaluation::Denied(policies) => (Verdict::Deny, Reason::NoRule, policies),
         };
         let event = if verdict == Verdict::Deny { EventKind::Deny } else { EventKind::Open };

@@ -4,6 +4,7 @@
 //! Run as root under `unshare --net --mount --propagation private`, as `make test` does; the programs must be built.
 
 mod cases;
+mod churn;
 mod coverage;
 mod demo;
 mod duckdb;

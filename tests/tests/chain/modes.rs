@@ -24,6 +24,9 @@ struct Town {
     servers: Vec<Server>,
 }
 
+/// Who sends, and to whom.
+type Way = fn(&Town) -> (&Pod, &Pod);
+
 /// A probe or a connection, by its first packet's source, and its records in their order: where, event and verdict.
 struct Told {
     protocol: Protocol,
@@ -76,7 +79,7 @@ impl Town {
     /// Probes the port over both protocols and families. Each must be answered or not, and have these records.
     fn probe(
         &mut self,
-        of: fn(&Self) -> (&Pod, &Pod),
+        of: Way,
         port: u16,
         is_answered: bool,
         records: &[(&'static str, &'static str, &'static str)],
@@ -193,10 +196,8 @@ fn a_namespace_is_audited_by_its_trail_while_another_is_enforced_and_nothing_is_
     let allowed = [CLIENT_OPEN, CLIENT_CLOSE, ("ingress", "open", "allow"), ("ingress", "close", "allow")];
     let denied = [CLIENT_OPEN, CLIENT_CLOSE, ("ingress", "deny", "deny")];
     let audited = [CLIENT_OPEN, CLIENT_CLOSE, ("ingress", "open", "audit"), ("ingress", "close", "audit")];
-    let (to_shop, to_bank): (fn(&Town) -> (&Pod, &Pod), fn(&Town) -> (&Pod, &Pod)) =
-        (|town| (&town.client, &town.shop), |town| (&town.client, &town.bank));
-    let (from_shop, from_bank): (fn(&Town) -> (&Pod, &Pod), fn(&Town) -> (&Pod, &Pod)) =
-        (|town| (&town.shop, &town.client), |town| (&town.bank, &town.client));
+    let (to_shop, to_bank): (Way, Way) = (|town| (&town.client, &town.shop), |town| (&town.client, &town.bank));
+    let (from_shop, from_bank): (Way, Way) = (|town| (&town.shop, &town.client), |town| (&town.bank, &town.client));
     let (stopped, out) = (
         [("egress", "deny", "deny")],
         [
@@ -266,8 +267,7 @@ fn a_namespace_is_audited_by_its_trail_while_another_is_enforced_and_nothing_is_
 fn a_namespace_is_enforced_by_its_trail_on_a_node_that_audits() -> Result<()> {
     let denied = [CLIENT_OPEN, CLIENT_CLOSE, ("ingress", "deny", "deny")];
     let audited = [CLIENT_OPEN, CLIENT_CLOSE, ("ingress", "open", "audit"), ("ingress", "close", "audit")];
-    let (to_shop, to_bank): (fn(&Town) -> (&Pod, &Pod), fn(&Town) -> (&Pod, &Pod)) =
-        (|town| (&town.client, &town.shop), |town| (&town.client, &town.bank));
+    let (to_shop, to_bank): (Way, Way) = (|town| (&town.client, &town.shop), |town| (&town.client, &town.bank));
     let mut town = Town::make()?;
     town = Town { scenario: town.scenario.set("mode", "audit"), ..town };
     town.scenario.cluster.mode("bank", "enforce")?;

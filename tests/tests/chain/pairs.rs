@@ -29,6 +29,13 @@ pub(crate) struct Errand<'lab> {
     remote: SocketAddr,
 }
 
+impl Errand<'_> {
+    /// Has it leave by another port.
+    pub(crate) fn leave_by(&mut self, port: u16) {
+        self.local.set_port(port);
+    }
+}
+
 /// A probe that was sent, and what must come of it.
 pub(crate) type Probed = (Sent, Expected);
 

@@ -77,8 +77,11 @@ impl Conversation {
         self.remote
     }
 
-    /// Asks and reads the answer.
+    /// Asks and reads the answer. Late answers to what was asked before do not count.
     pub fn exchange(&mut self, timeout: Duration) -> Outcome {
+        if let Err(error) = self.discard() {
+            return outcome_of(&error);
+        }
         let mut said = [0; ANSWER.len()];
         let result = self
             .stream
@@ -90,6 +93,21 @@ impl Conversation {
             Ok(()) => Outcome::Unreachable(io::ErrorKind::InvalidData),
             Err(error) => outcome_of(&error),
         }
+    }
+
+    /// Reads away what is there.
+    fn discard(&mut self) -> io::Result<()> {
+        self.stream.set_nonblocking(true)?;
+        let found = loop {
+            match self.stream.read(&mut [0; 256]) {
+                Ok(0) => break Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        self.stream.set_nonblocking(false)?;
+        found
     }
 
     /// Says that there is no more to say, and waits no longer than `timeout` for the other side to agree, so that both
