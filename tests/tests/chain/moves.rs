@@ -81,7 +81,9 @@ fn an_address_that_goes_to_another_pod_takes_nothing_with_it() -> Result<()> {
     let ends = |conversation: &Conversation| (conversation.local(), conversation.remote());
     let into_ends: Vec<_> = into.iter().map(ends).collect();
 
-    // The old pod's sockets end with its network namespace, and the peer is not told.
+    // The old pod's sockets end with its network namespace, and the peer is not told: the link goes first.
+    let taken_down = old.command("ip").args(["link", "set", "eth0", "down"]).status()?;
+    ensure!(taken_down.success(), "the old pod's link is still up");
     drop((old, into));
     drop(servers);
     change(&scenario, || Ok(scenario.cluster.replace_pod(&old_spec, &new_spec)?))?;
