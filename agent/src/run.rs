@@ -75,7 +75,7 @@ pub fn run(cli: &Cli) -> Result<Exit> {
         tracing::error!(%damage, "the spool is damaged: the sequence of its records has a hole there");
     }
     let definitions = Arc::new(Definitions::open(&state_folder, &boot)?);
-    let Datapath { control, outlet } = Datapath::open(&settings::datapath(&config))?;
+    let Datapath { control, outlet, .. } = Datapath::open(&settings::datapath(&config))?;
     control.set_deny_unknown_endpoints(config.endpoints.unknown_endpoints == UnknownEndpoints::Deny);
     let witness = Witness::new(
         outlet,

@@ -5,7 +5,10 @@ use std::{fs::File, sync::Arc};
 use aya::Ebpf;
 use nix::fcntl::Flock;
 
-use crate::{Error, HookFault, Interface, Tables, hooks::Hooks, load::Grace, shared_state::SharedState, tables::Slots};
+use crate::{
+    Error, HookFault, Interface, Tables, hooks::Hooks, load::Grace, older::Carry, shared_state::SharedState,
+    tables::Slots,
+};
 
 /// Puts policy in force and hooks on interfaces.
 pub struct Control {
@@ -14,6 +17,8 @@ pub struct Control {
     pub(crate) hooks: Hooks,
     pub(crate) state: Arc<SharedState>,
     pub(crate) grace: Arc<Grace>,
+    /// The connections of an older layout, until no hook runs its programs any more.
+    pub(crate) carry: Option<Carry>,
     /// Held as long as the agent lives, against a second one on the same pins.
     pub(crate) _lock: Flock<File>,
 }
@@ -42,7 +47,22 @@ impl Control {
 
     /// Has hooks on these interfaces and on no other, and returns those that could not be hooked. The tables in force
     /// should know their endpoints.
+    ///
+    /// Where hooks still run the programs of an older layout, connections are carried over before and after the
+    /// programs are replaced.
     pub fn set_hooks(&mut self, interfaces: &[Interface]) -> Result<Vec<HookFault>, Error> {
-        self.hooks.set(&mut self.programs, interfaces)
+        if let Some(carry) = &mut self.carry {
+            carry.ahead()?;
+        }
+        let faults = self.hooks.set(&mut self.programs, interfaces)?;
+        if let Some(carry) = &mut self.carry {
+            self.grace.wait()?;
+            carry.rest()?;
+            if !self.hooks.keeps_links_of(&faults)? {
+                carry.finish();
+                self.carry = None;
+            }
+        }
+        Ok(faults)
     }
 }

@@ -12,12 +12,14 @@ pub struct Counters {
 }
 
 impl Counters {
-    pub(crate) fn read(map: &PerCpuArray<MapData, u64>) -> Result<Self, Error> {
+    /// The sum over maps, of which those of older layouts may lack the newer counters.
+    pub(crate) fn read(maps: &[PerCpuArray<MapData, u64>]) -> Result<Self, Error> {
         let mut values = [0; Counter::COUNT];
-        for counter in Counter::ALL {
-            let index = counter.number();
-            let by_cpu = map.get(&u32::from(index), 0).map_err(Error::map("read", names::COUNTERS))?;
-            values[usize::from(index)] = by_cpu.iter().sum();
+        for map in maps {
+            for (index, value) in (0..map.len()).zip(&mut values) {
+                let by_cpu = map.get(&index, 0).map_err(Error::map("read", names::COUNTERS))?;
+                *value += by_cpu.iter().sum::<u64>();
+            }
         }
         Ok(Self { values })
     }

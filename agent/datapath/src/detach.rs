@@ -1,13 +1,13 @@
 //! Takes everything away.
 
-use std::{fs, io, path::Path};
+use std::path::Path;
 
 use podwitness_wire::names;
 
 use crate::{
     Error,
     hooks::{interfaces_with_filters, remove_filters},
-    pins::{Pins, pin_error, unpin},
+    pins::{Pins, remove_folder, unpin},
 };
 
 /// Removes every hook, map and pin under a folder of the BPF file system, and the folder itself: from then on nothing
@@ -31,20 +31,11 @@ pub fn detach(bpffs: &Path) -> Result<(), Error> {
         // something.
         remove_filters(interface, handle).map_err(|source| Error::Filter { interface, source })?;
     }
-    for name in names::MAPS {
-        unpin(&pins.map(name))?;
-    }
+    pins.remove_maps()?;
     for name in [names::PROGRAM_SWEEP, names::PROGRAM_LEARN] {
         unpin(&pins.program(name))?;
     }
     drop(lock);
-    for folder in [pins.links(), pins.maps(), pins.root().to_owned()] {
-        match fs::remove_dir(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(pin_error("remove", &folder)(error));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
+    remove_folder(&pins.links())?;
+    remove_folder(pins.root())
 }

@@ -21,6 +21,28 @@ pub enum Error {
         /// The configured folder.
         path: PathBuf,
     },
+    /// A newer version has left maps that this one cannot read.
+    #[error(
+        "a newer version's maps (layout {layout}) are pinned under {}, and go on enforcing: run that version again, or \
+         take them away with `--detach`, after which nothing is enforced until the agent has started",
+        path.display()
+    )]
+    NewerLayout {
+        /// The configured folder.
+        path: PathBuf,
+        /// The layout's number.
+        layout: u32,
+    },
+    /// The maps under a layout's name are not what its number says.
+    #[error(
+        "the maps pinned under {} are of no layout that a release had, and go on enforcing: run the version that made \
+         them again, or take them away with `--detach`, after which nothing is enforced until the agent has started",
+        path.display()
+    )]
+    UnknownLayout {
+        /// The folder of the maps.
+        path: PathBuf,
+    },
     /// A file or folder of the pins could not be used.
     #[error("cannot {action} {}: {source}", path.display())]
     Pin {

@@ -199,6 +199,16 @@ impl Hooks {
         Ok(faults)
     }
 
+    /// Whether one of the interfaces that could not be hooked has a link from before, with the programs of before.
+    pub(crate) fn keeps_links_of(&self, faults: &[HookFault]) -> Result<bool, Error> {
+        let names = self.pins.link_names()?;
+        let has_link = |fault: &HookFault| {
+            let prefix = format!("{}-", fault.interface.index);
+            names.iter().any(|name| name.starts_with(&prefix))
+        };
+        Ok(faults.iter().any(has_link))
+    }
+
     /// Whether the interface has the hooks that it was given: others may have taken them away, or the interface may be
     /// another one with the same index.
     fn is_on(&self, interface: &Interface) -> bool {

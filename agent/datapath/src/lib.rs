@@ -4,7 +4,9 @@
 //! Everything that outlives the agent is a pin under the configured folder of the BPF file system:
 //!
 //! ```text
-//! <bpffs>/maps/<NAME>           every map of podwitness_wire::names::MAPS
+//! <bpffs>/v<LAYOUT>/maps/<NAME> every map of podwitness_wire::names::MAPS, in the layout of this number
+//! <bpffs>/v<LAYOUT>/counters-1  the counters of layout 1, where the maps were taken over from it
+//! <bpffs>/maps/<NAME>           the maps of layout 1, as long as they are being taken over
 //! <bpffs>/links/<ifindex>-from  the hook on what leaves the pod
 //! <bpffs>/links/<ifindex>-to    the hook on what enters the pod
 //! <bpffs>/pw_sweep              the program that sweeps the connection table
@@ -26,10 +28,13 @@ mod denials;
 mod detach;
 mod error;
 mod hooks;
+mod layout1;
 mod load;
+mod older;
 mod outlet;
 mod pins;
 mod privileges;
+mod records;
 mod ring;
 mod shared_state;
 mod tables;
@@ -41,7 +46,7 @@ pub use denials::{DenialRecord, LossRecord};
 pub use detach::detach;
 pub use error::Error;
 pub use hooks::{Attachment, HookError, HookFault, Interface};
-pub use load::{Datapath, Options};
+pub use load::{Datapath, KeptSize, Options};
 pub use outlet::{Outlet, Sweep};
 pub use privileges::check_privileges;
 pub use ring::Position;

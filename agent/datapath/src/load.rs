@@ -12,13 +12,15 @@ use aya::{
     maps::{Array, ArrayOfMaps, HashMap, Map, MapData, PerCpuArray},
     programs::SchedClassifier,
 };
-use podwitness_wire::{Settings, names};
+use podwitness_wire::{Connection, ConnectionKey, DenialKey, Event, Settings, names};
 
 use crate::{
     Control, Error, Outlet,
     denials::Counted,
     hooks::{Attachment, Hooks},
+    older::{self, HandOver, Older},
     pins::{Pins, pin_error, unpin},
+    records::{Kept, Records},
     ring::Ring,
     shared_state::SharedState,
     tables::Slots,
@@ -47,21 +49,44 @@ pub struct Datapath {
     pub control: Control,
     /// What happened.
     pub outlet: Outlet,
+    /// The maps that were there already with another size than the options say.
+    pub kept_sizes: Vec<KeptSize>,
+}
+
+/// A map that keeps the size with which it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptSize {
+    /// The map's name, one of [`names`].
+    pub map: &'static str,
+    /// What the options say: entries, or bytes of the ring.
+    pub wanted: u32,
+    /// What it has.
+    pub kept: u32,
 }
 
 impl Datapath {
     /// Loads the programs, over the maps that are pinned or over new ones, which it pins.
     ///
     /// Maps that are there keep their contents and their size: a size that was changed in the configuration holds from
-    /// the next time that they are made.
+    /// the next time that they are made. Of maps of an older layout, the connections are carried over and the records
+    /// brought out to their end, while enforcement goes on by the old programs until
+    /// [`Control::set_hooks`] replaces them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NewerLayout`] and [`Error::UnknownLayout`] where this version cannot read what another has left.
     pub fn open(options: &Options) -> Result<Self, Error> {
         let pins = Pins::new(&options.bpffs);
         pins.create()?;
         let lock = pins.lock()?;
 
+        let older = Older::open(&pins)?;
+        // What is remembered must find room.
+        let connections = options.connections.max(older.as_ref().map_or(0, Older::connection_capacity));
+
         let mut loader = EbpfLoader::new();
         loader
-            .map_max_entries(names::CONNECTIONS, options.connections)
+            .map_max_entries(names::CONNECTIONS, connections)
             .map_max_entries(names::DENIALS, options.denials)
             .map_max_entries(names::EVENTS, options.ring_bytes);
         for name in names::MAPS {
@@ -75,6 +100,10 @@ impl Datapath {
         let mut take = |name| programs.take_map(name).ok_or(Error::Missing { name });
         let state_map = map_data(take(names::STATE)?, names::STATE)?;
         let state = Arc::new(SharedState::new(state_map.fd().as_fd())?);
+        if let Some(older) = &older {
+            // Numbers are not given twice within a boot.
+            older.pass_numbers_on(&state);
+        }
         if state.epoch() == 0 {
             // Epochs begin with 1, so that a checkpoint's 0 means that none was drained.
             state.turn_epoch();
@@ -86,9 +115,25 @@ impl Datapath {
         let slots = Slots::new(&mut take)?;
         let events = map_data(take(names::EVENTS)?, names::EVENTS)?;
         let info = events.info().map_err(Error::map("look at", names::EVENTS))?;
-        let ring = Ring::new(events.fd().as_fd(), info.max_entries())?;
-        let denials: HashMap<MapData, _, _> =
-            take(names::DENIALS)?.try_into().map_err(Error::map("use", names::DENIALS))?;
+        let ring = Ring::<Event>::new(events.fd().as_fd(), info.max_entries())?;
+        let denials = map_data(take(names::DENIALS)?, names::DENIALS)?;
+        let connections = map_data(take(names::CONNECTIONS)?, names::CONNECTIONS)?;
+        let capacity =
+            |map: &MapData, name| map.info().map(|info| info.max_entries()).map_err(Error::map("look at", name));
+        let connection_capacity = capacity(&connections, names::CONNECTIONS)?;
+        let kept_sizes = [
+            (names::CONNECTIONS, options.connections, connection_capacity),
+            (names::DENIALS, options.denials, capacity(&denials, names::DENIALS)?),
+            (names::EVENTS, options.ring_bytes, info.max_entries()),
+        ];
+        let kept_sizes = kept_sizes
+            .into_iter()
+            .filter(|(_, wanted, kept)| wanted != kept)
+            .map(|(map, wanted, kept)| KeptSize { map, wanted, kept });
+        let denials: HashMap<MapData, DenialKey, _> =
+            Map::HashMap(denials).try_into().map_err(Error::map("use", names::DENIALS))?;
+        let connections: HashMap<MapData, ConnectionKey, Connection> =
+            Map::HashMap(connections).try_into().map_err(Error::map("use", names::CONNECTIONS))?;
         let losses: HashMap<MapData, _, _> =
             take(names::LOSSES)?.try_into().map_err(Error::map("use", names::LOSSES))?;
         let counters: PerCpuArray<MapData, u64> =
@@ -96,19 +141,27 @@ impl Datapath {
         let sweep = share_program(&mut programs, names::PROGRAM_SWEEP, &pins)?;
         let learn = share_program(&mut programs, names::PROGRAM_LEARN, &pins)?;
 
-        let outlet = Outlet {
+        let newer: Box<dyn Records> = Box::new(Kept {
             ring,
             ring_id: info.id(),
-            sweep,
-            learn,
             counted: Counted { denials, losses },
-            counters,
             state: Arc::clone(&state),
-            grace: Arc::clone(&grace),
+        });
+        let mut counters = vec![counters];
+        counters.extend(older::counters(&pins)?);
+        let (records, hand_over, carry) = match older {
+            None => (newer, None, None),
+            Some(older) => {
+                let (records, carry) = older.split(connections);
+                let hand_over = HandOver { newer, pins: pins.clone(), is_replaced: carry.is_replaced() };
+                (records, Some(hand_over), Some(carry))
+            }
         };
-        let control =
-            Control { programs, slots, hooks: Hooks::new(pins, options.attachment)?, state, grace, _lock: lock };
-        Ok(Self { control, outlet })
+        let outlet =
+            Outlet { records, hand_over, sweep, learn, counters, connection_capacity, grace: Arc::clone(&grace) };
+        let hooks = Hooks::new(pins, options.attachment)?;
+        let control = Control { programs, slots, hooks, state, grace, carry, _lock: lock };
+        Ok(Self { control, outlet, kept_sizes: kept_sizes.collect() })
     }
 }
 
@@ -151,7 +204,7 @@ fn share_program(programs: &mut Ebpf, name: &'static str, pins: &Pins) -> Result
 
 fn map_data(map: Map, name: &'static str) -> Result<MapData, Error> {
     match map {
-        Map::Array(data) | Map::RingBuf(data) => Ok(data),
+        Map::Array(data) | Map::RingBuf(data) | Map::HashMap(data) => Ok(data),
         _ => Err(Error::Missing { name }),
     }
 }

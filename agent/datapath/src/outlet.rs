@@ -8,10 +8,7 @@ use aya::{
 };
 use podwitness_wire::{Event, Learnt, names};
 
-use crate::{
-    Counters, DenialRecord, Error, LossRecord, Position, denials::Counted, load::Grace, ring::Ring,
-    shared_state::SharedState,
-};
+use crate::{Counters, DenialRecord, Error, LossRecord, Position, load::Grace, older::HandOver, records::Records};
 
 /// How a sweep ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,47 +23,66 @@ pub enum Sweep {
 ///
 /// Nothing is given back to the kernel by reading. A caller makes what it read durable together with the position and
 /// the epoch up to which it read, and only then acknowledges both.
+///
+/// Where an older version has left maps of another layout, these are brought out to their end first, and then
+/// [`hand_over`](Self::hand_over) goes on to those of this one.
 pub struct Outlet {
-    pub(crate) ring: Ring,
-    pub(crate) ring_id: u32,
+    pub(crate) records: Box<dyn Records>,
+    /// What comes after the maps of an older layout.
+    pub(crate) hand_over: Option<HandOver>,
     pub(crate) sweep: SchedClassifier,
     pub(crate) learn: SchedClassifier,
-    pub(crate) counted: Counted,
-    pub(crate) counters: PerCpuArray<MapData, u64>,
-    pub(crate) state: Arc<SharedState>,
+    pub(crate) counters: Vec<PerCpuArray<MapData, u64>>,
+    pub(crate) connection_capacity: u32,
     pub(crate) grace: Arc<Grace>,
 }
 
 impl Outlet {
     /// Which ring positions are of: the map's id, which the kernel gives once in a boot.
     pub fn ring_id(&self) -> u32 {
-        self.ring_id
+        self.records.ring_id()
     }
 
     /// Up to where events were acknowledged.
     pub fn acknowledged(&self) -> Position {
-        self.ring.acknowledged()
+        self.records.acknowledged()
     }
 
     /// How many bytes of the ring are waiting to be read from `position` on.
     pub fn waiting_bytes(&self, position: Position) -> u64 {
-        self.ring.reserved().saturating_sub(position)
+        self.records.reserved().saturating_sub(position)
     }
 
     /// Reads at most `most` events from `position` on, and returns where the next one begins.
     pub fn read_events(&self, position: Position, most: usize, events: &mut Vec<Event>) -> Position {
-        self.ring.read(position, most, events)
+        self.records.read_events(position, most, events)
     }
 
     /// Gives the room of the events before `position` back to the kernel. They must be durable.
     pub fn acknowledge_events(&self, position: Position) {
-        self.ring.acknowledge(position);
+        self.records.acknowledge_events(position);
     }
 
-    /// Has the kernel offer owed records again, and report and delete what ended.
+    /// Goes on from the maps of an older layout to those of this one, where nothing uses the older ones any more and all
+    /// that was in them is acknowledged. Returns true when it did so: ring, position and epoch are others then.
+    pub fn hand_over(&mut self) -> Result<bool, Error> {
+        let Some(hand_over) = &self.hand_over else { return Ok(false) };
+        if !hand_over.is_due() || !self.records.is_drained() {
+            return Ok(false);
+        }
+        hand_over.remove_older()?;
+        self.records = self.hand_over.take().expect("it is there").newer;
+        Ok(true)
+    }
+
+    /// Has the kernel offer owed records again, and report and delete what ended. Nothing is swept before
+    /// [`hand_over`](Self::hand_over): until then connections are still being carried over.
     pub fn sweep(&self) -> Result<Sweep, Error> {
         /// The kernel wants an Ethernet header at the least; the program does not read it.
         const PACKET: [u8; 64] = [0; 64];
+        if self.hand_over.is_some() {
+            return Ok(Sweep::Done);
+        }
         let options = TestRunOptions { data_in: Some(&PACKET), ..TestRunOptions::default() };
         let result =
             self.sweep.test_run(options).map_err(|source| Error::Program { program: names::PROGRAM_SWEEP, source })?;
@@ -88,23 +104,28 @@ impl Outlet {
     /// Has denials counted in a new epoch from now on, waits until no program counts in an older one, and returns the
     /// last older epoch with all that was counted up to it and not yet removed.
     pub fn turn_epoch(&self) -> Result<(u64, Vec<DenialRecord>, Vec<LossRecord>), Error> {
-        let epoch = self.state.turn_epoch();
+        let epoch = self.records.turn_epoch();
         self.grace.wait()?;
-        let (denials, losses) = self.counted.before(epoch)?;
+        let (denials, losses) = self.records.counted_before(epoch)?;
         Ok((epoch - 1, denials, losses))
     }
 
     /// Removes what was counted up to and with `epoch`. It must be durable.
     pub fn remove_counted(&mut self, epoch: u64) -> Result<(), Error> {
-        self.counted.remove_through(epoch)
+        self.records.remove_through(epoch)
     }
 
     /// The epoch in which denials are counted now.
     pub fn epoch(&self) -> u64 {
-        self.state.epoch()
+        self.records.epoch()
     }
 
-    /// The kernel's counters.
+    /// How many connections the table has room for.
+    pub fn connection_capacity(&self) -> u32 {
+        self.connection_capacity
+    }
+
+    /// The kernel's counters, those of an older layout included.
     pub fn counters(&self) -> Result<Counters, Error> {
         Counters::read(&self.counters)
     }

@@ -7,6 +7,7 @@
 //! piece.
 
 use std::{
+    marker::PhantomData,
     num::NonZeroUsize,
     os::fd::AsFd,
     ptr::NonNull,
@@ -29,14 +30,16 @@ const DISCARDED: u32 = 1 << 30;
 /// Length and page offset, before each record.
 const HEADER_BYTES: u64 = 8;
 
+/// A ring whose records are `E`.
 #[derive(Debug)]
-pub(crate) struct Ring {
+pub(crate) struct Ring<E> {
     consumer: Mapping,
     producer: Mapping,
     bytes: u64,
+    records: PhantomData<E>,
 }
 
-impl Ring {
+impl<E: aya::Pod + Into<Event>> Ring<E> {
     /// Maps a ring of `bytes`, a power of two.
     pub(crate) fn new(map: impl AsFd, bytes: u32) -> Result<Self, Error> {
         let page = page_bytes();
@@ -45,6 +48,7 @@ impl Ring {
             consumer: Mapping::new(&map, 0, page, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)?,
             producer: Mapping::new(&map, page, page + 2 * data, ProtFlags::PROT_READ)?,
             bytes: u64::from(bytes),
+            records: PhantomData,
         })
     }
 
@@ -74,8 +78,8 @@ impl Ring {
                 break;
             }
             let length = header & !(BUSY | DISCARDED);
-            if header & DISCARDED == 0 && length as usize == size_of::<Event>() {
-                events.push(self.event(offset + HEADER_BYTES));
+            if header & DISCARDED == 0 && length as usize == size_of::<E>() {
+                events.push(self.record(offset + HEADER_BYTES).into());
             }
             position += (u64::from(length) + HEADER_BYTES).next_multiple_of(8);
         }
@@ -87,10 +91,10 @@ impl Ring {
         unsafe { self.data(offset).cast::<AtomicU32>().as_ref() }
     }
 
-    fn event(&self, offset: u64) -> Event {
+    fn record(&self, offset: u64) -> E {
         // SAFETY: the data are mapped twice, so that a record which begins in the first copy ends in the second at the
-        // latest; a finished record is not written until it is acknowledged; every bit pattern is an `Event`.
-        unsafe { self.data(offset).cast::<Event>().as_ptr().read_unaligned() }
+        // latest; a finished record is not written until it is acknowledged; every bit pattern is an `E`.
+        unsafe { self.data(offset).cast::<E>().as_ptr().read_unaligned() }
     }
 
     fn data(&self, offset: u64) -> NonNull<u8> {

@@ -143,7 +143,11 @@ impl Witness {
             if drains {
                 next_drain = now + self.intervals.drain;
             }
-            self.bring_out(drains)?;
+            if self.bring_out(drains)? && drains && self.outlet.hand_over()? {
+                self.position = self.outlet.acknowledged();
+                self.drained = Drained::default();
+                tracing::info!("the maps of an older version are drained and removed");
+            }
             self.observe()?;
             if is_last {
                 return Ok(self);

@@ -36,6 +36,19 @@ pub use tables::{
 };
 pub use vocabulary::*;
 
+/// The number of the layout of everything here that is in a pinned map. It grows with each change of a shared type or map,
+/// and stands in the path of the pins, so that an agent never reads tables of another layout as its own.
+pub const LAYOUT: u32 = 2;
+
+/// A type's layout as text can tell it.
+#[cfg(feature = "user")]
+pub trait Described {
+    /// Bytes of a value.
+    const BYTES: usize;
+    /// The fields in their order, with the offset of each.
+    const FIELDS: &'static [(&'static str, usize)];
+}
+
 /// Asserts a type's size and, by summing its fields, that the compiler added no padding.
 macro_rules! layout {
     ($type:ty, $size:literal, [$($field:ident),+ $(,)?]) => {
@@ -49,6 +62,12 @@ macro_rules! layout {
         // SAFETY: the type is `repr(C)` and `Copy`, has no padding (asserted above), and every bit pattern of its
         // integer fields is valid.
         unsafe impl aya::Pod for $type {}
+        #[cfg(feature = "user")]
+        impl $crate::Described for $type {
+            const BYTES: usize = $size;
+            const FIELDS: &'static [(&'static str, usize)] =
+                &[$( (stringify!($field), core::mem::offset_of!($type, $field)) ),+];
+        }
     };
 }
 pub(crate) use layout;

@@ -1,6 +1,9 @@
 //! An open datapath, and a second copy of its programs over the same maps, through which packets are run.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use aya::{
     Ebpf, EbpfLoader,
@@ -11,8 +14,8 @@ use podwitness_datapath::{
     Attachment, Control, Counters, Datapath, DenialRecord, LossRecord, Options, Outlet, Position, Sweep,
 };
 use podwitness_wire::{
-    Connection, ConnectionKey, ConnectionTimeouts, Counter, Denial, DenialKey, Direction, Event, EventKind, Loss,
-    LossKey, Reason, Settings, bits, names,
+    Connection, ConnectionKey, ConnectionTimeouts, Counter, Denial, DenialKey, Direction, Event, EventKind, LAYOUT,
+    Loss, LossKey, Reason, Settings, bits, names,
 };
 
 use crate::{isolation::BPFFS, world::World};
@@ -136,10 +139,10 @@ impl Kernel {
     }
 
     pub(crate) fn with(options: &Options) -> Self {
-        let Datapath { control, outlet } = Datapath::open(options).unwrap();
+        let Datapath { control, outlet, .. } = Datapath::open(options).unwrap();
         let mut loader = EbpfLoader::new();
         for name in names::MAPS {
-            loader.map_pin_path(name, options.bpffs.join("maps").join(name));
+            loader.map_pin_path(name, maps(&options.bpffs).join(name));
         }
         let mut programs = loader.load(podwitness_ebpf_object::bytes()).unwrap();
         for name in [names::PROGRAM_FROM_POD, names::PROGRAM_TO_POD] {
@@ -303,6 +306,11 @@ fn lost(losses: &[LossRecord]) -> (u64, u64) {
 
 fn classifier<'a>(programs: &'a mut Ebpf, name: &str) -> &'a mut SchedClassifier {
     programs.program_mut(name).unwrap().try_into().unwrap()
+}
+
+/// Where the maps of the present layout are pinned.
+pub(crate) fn maps(bpffs: &Path) -> PathBuf {
+    bpffs.join(format!("v{LAYOUT}/maps"))
 }
 
 /// Whether there is nothing at a path.

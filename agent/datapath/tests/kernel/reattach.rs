@@ -12,7 +12,7 @@ use podwitness_datapath::{Attachment, Datapath, Interface, detach};
 use podwitness_wire::{Counter, names};
 
 use crate::{
-    fixture::folder,
+    fixture::{folder, maps},
     frames::{IN, OUT, SYN},
     hooks::{ATTACHMENTS, by, owners},
     isolation::{isolated, run},
@@ -32,7 +32,7 @@ struct PinnedCounters(PerCpuArray<MapData, u64>);
 
 impl PinnedCounters {
     fn open() -> Self {
-        let data = MapData::from_pin(format!("{}/maps/{}", folder(), names::COUNTERS)).unwrap();
+        let data = MapData::from_pin(maps(folder().as_ref()).join(names::COUNTERS)).unwrap();
         Self(Map::PerCpuArray(data).try_into().unwrap())
     }
 
