@@ -9,6 +9,7 @@ mod clock;
 mod controller;
 mod coverage;
 mod definitions;
+mod full_tables;
 mod metrics;
 mod numbering;
 mod run;

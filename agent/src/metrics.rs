@@ -48,6 +48,8 @@ pub(crate) struct Metrics {
     ring_waiting_bytes: Gauge,
     policy_revision: Gauge,
     generation: Gauge,
+    connections: Gauge,
+    connection_capacity: Gauge,
     endpoints: Gauge,
     faults: Family<FaultLabel, Gauge>,
     apply: Histogram,
@@ -67,6 +69,8 @@ impl Metrics {
             ring_waiting_bytes: Gauge::default(),
             policy_revision: Gauge::default(),
             generation: Gauge::default(),
+            connections: Gauge::default(),
+            connection_capacity: Gauge::default(),
             endpoints: Gauge::default(),
             faults: Family::default(),
             // 1 ms to 8 s.
@@ -105,6 +109,16 @@ impl Metrics {
             "The generation of the kernel tables in force",
             metrics.generation.clone(),
         );
+        registry.register(
+            "connections",
+            "Live connections in the kernel's table; those that have ended take room too, until their time-out",
+            metrics.connections.clone(),
+        );
+        registry.register(
+            "connections_capacity",
+            "Entries that the table of connections has room for (connections.max); where it is full, new connections are denied",
+            metrics.connection_capacity.clone(),
+        );
         registry.register("endpoints", "Interfaces that have hooks", metrics.endpoints.clone());
         registry.register(
             "faults",
@@ -128,6 +142,17 @@ impl Metrics {
             let series = self.kernel.get_or_create(&KernelLabel { what: counter.name() });
             series.inner().store(counters.get(*counter), Ordering::Relaxed);
         }
+        let get = |counter| counters.get(counter).cast_signed();
+        // A deferred connection is an entry before it is opened.
+        let waiting = get(KernelCounter::ConnectionsDeferred)
+            - get(KernelCounter::DeferredDecided)
+            - get(KernelCounter::DeferredForgotten);
+        let live = get(KernelCounter::ConnectionsOpened) - get(KernelCounter::ConnectionsClosed);
+        self.connections.set((live + waiting).max(0));
+    }
+
+    pub(crate) fn connection_capacity(&self, entries: u32) {
+        self.connection_capacity.set(entries.into());
     }
 
     pub(crate) fn unread(&self, events: usize) {

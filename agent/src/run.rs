@@ -10,12 +10,12 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use podwitness_config::{Config, Mode, Source, UnknownEndpoints};
-use podwitness_datapath::Datapath;
+use podwitness_datapath::{Datapath, KeptSize};
 use podwitness_endpoints::Discovery;
 use podwitness_runtime::{exit::Exit, http, logging, readiness::Readiness, shutdown::Shutdown};
 use podwitness_source::DirectorySource;
 use podwitness_spool::{Writer, words::WitnessMode};
-use podwitness_wire::Verdict;
+use podwitness_wire::{Verdict, names};
 use prometheus_client::registry::Registry;
 
 use crate::{
@@ -23,6 +23,7 @@ use crate::{
     controller::{Change, Controller},
     coverage::{self, Account, Statements},
     definitions::Definitions,
+    full_tables,
     metrics::Metrics,
     settings,
     witness::Witness,
@@ -75,7 +76,10 @@ pub fn run(cli: &Cli) -> Result<Exit> {
         tracing::error!(%damage, "the spool is damaged: the sequence of its records has a hole there");
     }
     let definitions = Arc::new(Definitions::open(&state_folder, &boot)?);
-    let Datapath { control, outlet, .. } = Datapath::open(&settings::datapath(&config))?;
+    // The folder may come with the first pod.
+    let endpoints = fs::read_dir(&config.endpoints.netns).map_or(0, Iterator::count);
+    let Datapath { control, outlet, kept_sizes } = Datapath::open(&settings::datapath(&config, endpoints))?;
+    tell_kept_sizes(&config, &kept_sizes);
     control.set_deny_unknown_endpoints(config.endpoints.unknown_endpoints == UnknownEndpoints::Deny);
     let witness = Witness::new(
         outlet,
@@ -118,6 +122,23 @@ pub fn run(cli: &Cli) -> Result<Exit> {
     });
     tracing::info!("agent stopped; enforcement stays in place");
     result.map(|()| Exit::Success)
+}
+
+/// Says which maps keep the size of an earlier start. A table of connections whose size nobody has set may be larger than
+/// it needs to be.
+fn tell_kept_sizes(config: &Config, kept_sizes: &[KeptSize]) {
+    for &KeptSize { map, wanted, kept } in kept_sizes {
+        let is_set = map != names::CONNECTIONS || config.connections.max.is_some();
+        if is_set || kept < wanted {
+            tracing::warn!(
+                key = full_tables::key_of(map),
+                wanted,
+                kept,
+                "a map keeps the size with which it was made: for another one take the maps away with --detach, after \
+                 which nothing is enforced until the agent has started"
+            );
+        }
+    }
 }
 
 /// Runs the two threads. Where one ends by itself the other is stopped, and so is the agent; where both end in good order,

@@ -18,10 +18,26 @@ pub(crate) fn log(config: &Config) -> LogOptions {
     LogOptions { format, filter: config.log.level.name().to_owned() }
 }
 
-pub(crate) fn datapath(config: &Config) -> Options {
+/// Entries of the table of connections for each endpoint: what a pod with some thirty new ones a second needs, of which
+/// each is remembered for two minutes after its end.
+const CONNECTIONS_OF_ENDPOINT: u32 = 4096;
+/// Entries on a small node, of 16 MiB: it may get more pods before the table is made anew.
+const LEAST_CONNECTIONS: u32 = 65_536;
+/// Entries that nobody has asked for, of 250 MiB, at the most.
+const MOST_CONNECTIONS: u32 = 1_048_576;
+
+/// How many connections are remembered: as configured, or as many as the endpoints are likely to need.
+pub(crate) fn connections(config: &Config, endpoints: usize) -> u32 {
+    config.connections.max.unwrap_or_else(|| {
+        let endpoints = u32::try_from(endpoints).unwrap_or(u32::MAX);
+        endpoints.saturating_mul(CONNECTIONS_OF_ENDPOINT).clamp(LEAST_CONNECTIONS, MOST_CONNECTIONS)
+    })
+}
+
+pub(crate) fn datapath(config: &Config, endpoints: usize) -> Options {
     Options {
         bpffs: config.bpffs.clone(),
-        connections: config.connections.max,
+        connections: connections(config, endpoints),
         denials: config.events.denials,
         ring_bytes: config.events.ring_bytes,
         settings: kernel_settings(&config.connections),
@@ -71,5 +87,25 @@ pub(crate) fn intervals(config: &Config) -> Intervals {
         commit: config.spool.commit_interval,
         drain: config.events.drain_interval,
         sweep: config.events.sweep_interval,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connections_of(text: &str, endpoints: usize) -> u32 {
+        let text = format!("cluster: c\nsource: {{directory: .}}\nstore: {{url: file:///evidence}}\n{text}");
+        let config = Config::parse(&text, std::path::Path::new("/etc/podwitness.yaml"), &|_| None).unwrap();
+        connections(&config, endpoints)
+    }
+
+    #[test]
+    fn the_table_of_connections_grows_with_the_endpoints_between_its_bounds_unless_it_is_set() {
+        assert_eq!(
+            [0, 16, 17, 100, 256, 5000].map(|endpoints| connections_of("", endpoints)),
+            [65_536, 65_536, 69_632, 409_600, 1_048_576, 1_048_576]
+        );
+        assert_eq!(connections_of("connections: {max: 20}", 100), 20);
     }
 }

@@ -21,7 +21,7 @@ use podwitness_datapath::{Outlet, Position, Sweep};
 use podwitness_runtime::{readiness::Condition, shutdown::Shutdown};
 use podwitness_spool::{Checkpoint, Record, SpoolError, Writer};
 
-use crate::{clock::Clock, coverage::Journal, definitions::Definitions, metrics::Metrics};
+use crate::{clock::Clock, coverage::Journal, definitions::Definitions, full_tables::FullTables, metrics::Metrics};
 use backends::Backends;
 use enrich::Enricher;
 
@@ -60,6 +60,7 @@ pub(crate) struct Witness {
     /// The spool did not take the last commit.
     is_refused: bool,
     clock: Clock,
+    full_tables: FullTables,
 }
 
 /// Up to where denials are in the spool. An epoch that was turned does not change any more, so that its entries have an
@@ -119,6 +120,7 @@ impl Witness {
             drained,
             is_refused: false,
             clock: Clock::read()?,
+            full_tables: FullTables::default(),
         })
     }
 
@@ -234,6 +236,7 @@ impl Witness {
 
     fn bring_out_denials(&mut self) -> Result<bool, WitnessError> {
         let (epoch, mut denials, losses) = self.outlet.turn_epoch()?;
+        self.full_tables.look(&self.outlet.counters()?, &denials, &losses);
         if denials.is_empty() && losses.is_empty() {
             return Ok(true);
         }
@@ -302,6 +305,7 @@ impl Witness {
 
     fn observe(&self) -> Result<(), WitnessError> {
         self.metrics.kernel(&self.outlet.counters()?);
+        self.metrics.connection_capacity(self.outlet.connection_capacity());
         self.metrics.spool_bytes(self.spool.bytes());
         self.metrics.ring_waiting(self.outlet.waiting_bytes(self.position));
         Ok(())

@@ -196,8 +196,10 @@ impl LogLevel {
 /// The kernel's table of connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connections {
-    /// `connections.max`: entries of the table. Default: 262144; 16 to 16777216.
-    pub max: u32,
+    /// `connections.max`: entries of the table, of about 250 bytes each, which the kernel takes when the table is made.
+    /// Default: 4096 for each endpoint that is on the node when the table is made, at least 65536 (16 MiB) and at most
+    /// 1048576 (250 MiB); 16 to 16777216.
+    pub max: Option<u32>,
     /// `connections.timeouts`: how long a connection may be quiet.
     pub timeouts: Timeouts,
     /// `connections.closeAfter`: how long a closed connection must have been quiet before its `close` is recorded.
@@ -237,7 +239,8 @@ pub struct Timeouts {
 pub struct Events {
     /// `events.ringBytes`: bytes of the ring buffer. Default: 8 MiB; a power of two from one page to 1 GiB.
     pub ring_bytes: u32,
-    /// `events.denials`: entries of the table in which denied attempts are counted. Default: 65536; 16 to 16777216.
+    /// `events.denials`: entries of the table in which denied attempts are counted, of about 220 bytes each. It holds
+    /// what is denied between two readings. Default: 65536 (14 MiB); 16 to 16777216.
     pub denials: u32,
     /// `events.drainInterval`: the time between two readings of the denied attempts. Default: 1 s; 10 ms to 1 min.
     pub drain_interval: Duration,

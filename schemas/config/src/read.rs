@@ -220,7 +220,7 @@ fn log(mut section: Section) -> Log {
 
 fn connections(mut section: Section) -> Connections {
     let connections = Connections {
-        max: section.or("max", 262_144, count(TABLE)),
+        max: section.or("max", None, |value| count(TABLE)(value).map(Some)),
         timeouts: timeouts(section.section("timeouts")),
         close_after: section.or("closeAfter", SECOND, duration(Duration::ZERO..=HOUR)),
         progress: section.or("progress", minutes(5), duration(millis(100)..=days(1))),

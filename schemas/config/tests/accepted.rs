@@ -47,7 +47,7 @@ fn defaults() -> Config {
         },
         log: Log { format: LogFormat::Json, level: LogLevel::Info },
         connections: Connections {
-            max: 262_144,
+            max: None,
             timeouts: Timeouts {
                 tcp_syn: seconds(120),
                 tcp_established: days(5),
@@ -120,7 +120,7 @@ fn every_key_is_read_into_its_own_field() {
         },
         log: Log { format: LogFormat::Text, level: LogLevel::Debug },
         connections: Connections {
-            max: 1024,
+            max: Some(1024),
             timeouts: Timeouts {
                 tcp_syn: seconds(1),
                 tcp_established: seconds(2),

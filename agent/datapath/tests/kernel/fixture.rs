@@ -253,6 +253,16 @@ impl Kernel {
         table.iter().map(Result::unwrap).collect()
     }
 
+    /// Inserts entries until the table takes no more.
+    pub(crate) fn fill<K: aya::Pod, V: aya::Pod>(&mut self, name: &str, entry: impl Fn(u32) -> (K, V)) {
+        let mut table: HashMap<_, K, V> = self.programs.map_mut(name).unwrap().try_into().unwrap();
+        let mut is_full = |number| {
+            let (key, value) = entry(number);
+            table.insert(key, value, 0).is_err()
+        };
+        (0..1_000_000).find(|number| is_full(*number)).expect("a table is full at some time");
+    }
+
     pub(crate) fn set_settings(&mut self, change: impl FnOnce(&mut Settings)) {
         let mut settings: Array<_, Settings> = self.programs.map_mut(names::SETTINGS).unwrap().try_into().unwrap();
         let mut value = settings.get(&0, 0).unwrap();

@@ -7,6 +7,7 @@ mod denials;
 mod fixture;
 mod fragments;
 mod frames;
+mod full;
 mod hooks;
 mod hostile;
 mod isolation;
