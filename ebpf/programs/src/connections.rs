@@ -5,7 +5,9 @@
 //! [`podwitness_wire::bits`].
 
 use podwitness_packet::tcp;
-use podwitness_wire::{Connection, ConnectionKey, Counter, Direction, EventKind, Reason, TCP, Verdict, bits};
+use podwitness_wire::{
+    Connection, ConnectionKey, Counter, Direction, EventKind, ICMP, ICMPV6, Reason, TCP, Verdict, bits,
+};
 
 use crate::{
     atomic,
@@ -19,10 +21,15 @@ use crate::{
     reopen::{self, GONE, OPENED_BY_ANOTHER, pw_reopen, settle_owed},
     room::{Case, OTHER, OWN, Which, case, room},
     services::{self, resolution},
+    tables,
 };
 
 /// `-EEXIST` of `BPF_NOEXIST`.
 const EXISTS: i32 = -17;
+
+/// RFC 792, RFC 4443 section 4.1.
+const ICMP_ECHO_REQUEST: u8 = 8;
+const ICMPV6_ECHO_REQUEST: u8 = 128;
 
 /// Ports from here on are those that a host gives to its own connections (`net.ipv4.ip_local_port_range`).
 const FIRST_EPHEMERAL_PORT: u16 = 32_768;
@@ -99,7 +106,12 @@ extern "C" fn pw_known() -> i32 {
         if begins_another {
             match pw_reopen() {
                 GONE => return NONE,
-                OPENED_BY_ANOTHER => {}
+                OPENED_BY_ANOTHER => {
+                    if (&raw const (*connection).bits).read_volatile() & bits::REOPENING != 0 {
+                        // Not decided yet, and what is remembered is of the connection before.
+                        return DROP;
+                    }
+                }
                 outcome => return outcome,
             }
         }
@@ -133,7 +145,12 @@ pub(crate) extern "C" fn pw_is_passing() -> i32 {
         if seen & (bits::DELETING | bits::DEFERRED) != 0 {
             return DROP;
         }
-        if seen & bits::CLOSED == 0 && is_outdated(&*flow, connection) && pw_decide_anew(OTHER) == OTHER_PEER {
+        if seen & bits::CLOSED != 0 {
+            // It is not decided anew any more.
+            if (*connection).generation != (*flow).snapshot.generation {
+                return DROP;
+            }
+        } else if is_outdated(&*flow, connection) && pw_decide_anew(OTHER) == OTHER_PEER {
             return DROP;
         }
         remembered_outcome(connection).number()
@@ -145,7 +162,11 @@ pub(crate) extern "C" fn pw_is_passing() -> i32 {
 #[inline(always)]
 fn is_outdated(flow: &Flow, connection: *mut Connection) -> bool {
     // SAFETY: `connection` is a value of the connection table; each word is read whole.
-    if unsafe { (*connection).generation } == flow.snapshot.generation {
+    let decided_by = unsafe { (*connection).generation };
+    // A packet that has begun before the generation in force has decided nothing that a later one has not.
+    if decided_by == flow.snapshot.generation
+        || (decided_by & Connection::DECIDE_ANEW == 0 && decided_by > flow.snapshot.generation)
+    {
         return false;
     }
     settle_owed(flow, connection);
@@ -154,14 +175,16 @@ fn is_outdated(flow: &Flow, connection: *mut Connection) -> bool {
 }
 
 /// Whether the side to which a connection was opened now opens one of the same five values: an answer that policy allows
-/// must not become a way in. Two sides that open at once make one connection (RFC 9293 section 3.5).
+/// must not become a way in. So is an echo request of the one who was asked. Two sides that open at once make one connection (RFC 9293 section 3.5).
 #[inline(always)]
 fn is_opened_from_the_other_side(flow: &Flow, connection: *const Connection, seen: u64) -> bool {
     // SAFETY: `connection` is a value of the connection table; each byte is read whole.
     let (direction, first_flags) = unsafe { ((*connection).direction, (*connection).tcp_flags) };
-    is_opening_segment(flow)
-        && flow.direction.number() != direction
-        && (seen & bits::REPLIED != 0 || first_flags & tcp::SYN == 0)
+    if flow.direction.number() == direction {
+        return false;
+    }
+    let asks = matches!((flow.key.protocol, flow.icmp_type), (ICMP, ICMP_ECHO_REQUEST) | (ICMPV6, ICMPV6_ECHO_REQUEST));
+    asks || (is_opening_segment(flow) && (seen & bits::REPLIED != 0 || first_flags & tcp::SYN == 0))
 }
 
 /// Handles a late packet of a connection whose close record was made: it passes, in no totals, as long as the policy in
@@ -229,6 +252,8 @@ extern "C" fn pw_decide_anew(which: Which) -> i32 {
         if owner != 0 {
             if (*decision).peer_owner != 0 && (*decision).peer_owner != owner {
                 forget(&mut *flow);
+                // Whatever comes before the entry is opened anew must not rest on what was decided of the other.
+                atomic::set_bits(&raw mut (*connection).generation, Connection::DECIDE_ANEW);
                 return OTHER_PEER;
             }
             // While nobody is known to have the address, the one who had it is remembered.
@@ -237,12 +262,14 @@ extern "C" fn pw_decide_anew(which: Which) -> i32 {
         let before = (*connection).verdict;
         if before == (*decision).verdict.number() {
             remember(connection, &*decision);
+            recheck(&*flow, connection);
             return DECIDED;
         }
         (*connection).previous_rule_set = (*connection).rule_set;
         (*connection).previous_verdict = before;
         (*connection).changed_ns = (*flow).now_ns;
         remember(connection, &*decision);
+        recheck(&*flow, connection);
         count(Counter::ConnectionsChanged);
         count(Counter::RecordsOwed);
         if atomic::set_bits(&raw mut (*connection).bits, bits::OWES_CHANGE) & bits::OWES_CHANGE != 0 {
@@ -253,6 +280,22 @@ extern "C" fn pw_decide_anew(which: Which) -> i32 {
         record::offer_owed(&(*flow).key, connection, bits::OWES_CHANGE, EventKind::Change);
     }
     DECIDED
+}
+
+/// Has the next packet decide anew where another CPU has decided by another generation meanwhile: whose words stand in
+/// the entry cannot be told.
+///
+/// # Safety
+///
+/// `connection` must be a value of the connection table.
+#[inline(always)]
+unsafe fn recheck(flow: &Flow, connection: *mut Connection) {
+    // SAFETY: the caller's; the word is read whole.
+    unsafe {
+        if (&raw const (*connection).generation).read_volatile() != flow.snapshot.generation {
+            atomic::set_bits(&raw mut (*connection).generation, Connection::DECIDE_ANEW);
+        }
+    }
 }
 
 /// Takes what was recalled out of the flow again.
@@ -385,7 +428,8 @@ pub(crate) unsafe fn decide_first(case: *mut Case) -> Option<Direction> {
     // SAFETY: the caller's.
     unsafe {
         let way = (*case).flow.direction;
-        let direction = direction_of_first(&(*case).flow);
+        // What leaves a pod from another's address is its own doing, whatever it pretends to answer.
+        let direction = if is_from_another_address(&(*case).flow) { way } else { direction_of_first(&(*case).flow) };
         let enters = matches!((way, direction), (Direction::Ingress, Direction::Ingress));
         if enters && services::arrives() == Outcome::Drop {
             return None;
@@ -401,6 +445,12 @@ pub(crate) unsafe fn decide_first(case: *mut Case) -> Option<Direction> {
         }
         Some(direction)
     }
+}
+
+/// Whether a packet leaves the pod from an address that is not the pod's own.
+#[inline(always)]
+fn is_from_another_address(flow: &Flow) -> bool {
+    flow.direction == Direction::Egress && !tables::is_own_address(&flow.snapshot, flow.key.interface, &flow.key.pod)
 }
 
 /// Handles the first packet of a connection; `None` where another CPU has made an entry meanwhile, or the sweep is
@@ -430,6 +480,11 @@ extern "C" fn pw_first() -> i32 {
     unsafe {
         let Some(direction) = decide_first(case) else { return DROP };
         if (*case).flow.key.protocol == TCP && (*case).flow.tcp_flags & tcp::RST != 0 {
+            if (*case).decision.is_deferred {
+                // Nobody would decide it: the backend's hook has no connection to decide it by.
+                deny(OWN, direction);
+                return if (*case).decision.drops() { DROP } else { PASS };
+            }
             // It opens nothing: the answer to a packet of a connection that is long forgotten.
             count(Counter::StrayReset);
             return PASS;

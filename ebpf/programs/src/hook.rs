@@ -5,7 +5,7 @@ use podwitness_packet::{
     Bytes, ETHERNET_BYTES, Fault, Fragment, Frame, LinkMessage, Packet, is_link_local, link_message, read_frame,
     read_quoted,
 };
-use podwitness_wire::{ConnectionKey, Counter, Direction, Reason, Verdict, endpoint_flags};
+use podwitness_wire::{ConnectionKey, Counter, Direction, Reason, Verdict, address_flags, endpoint_flags};
 
 use crate::{
     connections,
@@ -76,7 +76,8 @@ fn handle(context: &TcContext, direction: Direction) -> Outcome {
         if is_link_message(context, &*packet, direction, &mut *message) {
             fill(&mut *flow, &*packet);
             let peer = tables::address(&(*flow).snapshot, &(*flow).key.peer);
-            if (*message).stays_on_link || peer.identity != 0 || peer.flags != 0 {
+            // Between addresses of global scope a router would forward it, and its receiver alone looks at the hop limit.
+            if (*message).stays_on_link || peer.interface != 0 || peer.flags & address_flags::LOCAL_NODE != 0 {
                 return link(flow, &*message);
             }
         }

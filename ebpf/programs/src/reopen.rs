@@ -15,11 +15,13 @@ use crate::{
 };
 
 /// Whether a packet begins another connection of the same five values: a TCP SYN after the end of the one before, or,
-/// where no end can be seen, any packet after the time-out.
+/// where the end cannot be seen or was a reset alone, any packet after its close record.
 #[inline(always)]
 pub(crate) fn opens_anew(flow: &Flow, seen: u64) -> bool {
     if flow.key.protocol == TCP && has_ended(seen) {
-        is_opening_segment(flow)
+        // A reset that its receiver has not believed ends nothing: whoever goes on after the close record is seen.
+        let is_reset_alone = seen & (bits::FIN_IN | bits::FIN_OUT) != bits::FIN_IN | bits::FIN_OUT;
+        is_opening_segment(flow) || (is_reset_alone && seen & bits::CLOSED != 0 && flow.tcp_flags & tcp::RST == 0)
     } else {
         // A TCP reset opens nothing.
         seen & bits::CLOSED != 0 && !(flow.key.protocol == TCP && flow.tcp_flags & tcp::RST != 0)
@@ -51,6 +53,8 @@ pub(crate) extern "C" fn pw_reopen() -> i32 {
         }
         settle(&*flow, connection);
         let Some(direction) = decide_first(case) else {
+            // What is remembered is of the connection before, and nothing of this one may rest on it.
+            atomic::set_bits(&raw mut (*connection).generation, Connection::DECIDE_ANEW);
             atomic::clear_bits(word, bits::REOPENING);
             return DROP;
         };

@@ -5,9 +5,10 @@
 //! let on and its connection is *deferred*: the backend's hook, which sees the real destination, decides by the
 //! client's policy before it decides by its own. Until then nothing is let back to the client and no record is owed.
 
+use podwitness_packet::tcp;
 use podwitness_wire::{
-    Address, AddressEntry, Connection, ConnectionKey, Counter, Direction, Frontends, Learnt, NatResolution,
-    TransportAddress, bits, endpoint_flags, service_kind,
+    Address, AddressEntry, Connection, Counter, Direction, Frontends, Learnt, NatResolution, TCP, TransportAddress,
+    bits, endpoint_flags, service_kind,
 };
 
 use crate::{
@@ -147,8 +148,9 @@ unsafe fn open_deferred(case: *const Case, connection: *mut Connection) {
     }
 }
 
-/// Looks whether the first packet of a connection into an endpoint has come through a Service from a client on this
-/// node. The client's connection then learns its backend; if it is deferred, it is decided now, by the client's policy.
+/// Asks the policy of a client on this node about the first packet of a connection into an endpoint. The client's own
+/// hook has, where it saw this destination; where it saw a Service's address, only here the real one is seen. A
+/// connection to a Service then learns its backend, and if it is deferred, it is decided.
 #[inline(always)]
 pub(crate) fn arrives() -> Outcome {
     Outcome::of(pw_arrives())
@@ -165,21 +167,45 @@ extern "C" fn pw_arrives() -> i32 {
         if client.interface == 0 {
             return PASS;
         }
-        let own = &(*flow).key;
-        let backend = transport_address(&own.pod, own.pod_port, own.protocol);
-        let Some(frontends) = tables::frontends(&(*flow).snapshot, backend) else { return PASS };
-        (*room).other.flow = *flow;
-        let key = &raw mut (*room).other.flow.key;
-        *key = ConnectionKey {
-            interface: client.interface,
-            pod_port: (*flow).key.peer_port,
-            pod: (*flow).key.peer,
-            protocol: (*flow).key.protocol,
-            ..ConnectionKey::default()
-        };
-        (*room).other.flow.direction = Direction::Egress;
-        (*room).other.flow.backend = backend.address;
-        (*room).other.flow.backend_port = backend.port;
+        let other = &raw mut (*room).other.flow;
+        *other = *flow;
+        (*other).direction = Direction::Egress;
+        (*other).key.interface = client.interface;
+        (*other).key.pod = (*flow).key.peer;
+        (*other).key.pod_port = (*flow).key.peer_port;
+        (*other).key.peer = (*flow).key.pod;
+        (*other).key.peer_port = (*flow).key.pod_port;
+        decide(OTHER, Direction::Egress);
+        // A client that talks to the backend itself says nothing of a Service by it, and a reset opens nothing.
+        let is_direct = CONNECTIONS.get_ptr(&(*other).key).is_some();
+        let is_reset = (*flow).key.protocol == TCP && (*flow).tcp_flags & tcp::RST != 0;
+        if !is_direct && !is_reset && find_connection(other) {
+            return pw_learn_backend();
+        }
+        if (*room).other.decision.drops() {
+            (*other).key.peer = (*flow).key.pod;
+            (*other).key.peer_port = (*flow).key.pod_port;
+            deny(OTHER, Direction::Egress);
+            return DROP;
+        }
+    }
+    PASS
+}
+
+/// Looks for the client's connection to a Service that this packet may be of: the only one that wants a backend. Turns
+/// the client's flow, which goes to the backend, into that connection's.
+///
+/// # Safety
+///
+/// `client` must be this CPU's own, and not be borrowed.
+#[inline(always)]
+unsafe fn find_connection(client: *mut Flow) -> bool {
+    // SAFETY: the caller's.
+    unsafe {
+        let key = &raw mut (*client).key;
+        let backend = transport_address(&(*key).peer, (*key).peer_port, (*key).protocol);
+        let Some(frontends) = tables::frontends(&(*client).snapshot, backend) else { return false };
+        let (mut found, mut place) = (0, 0);
         for index in 0..Frontends::MOST {
             if index >= frontends.count as usize {
                 break;
@@ -187,11 +213,20 @@ extern "C" fn pw_arrives() -> i32 {
             (*key).peer = frontends.list[index].address;
             (*key).peer_port = frontends.list[index].port;
             if CONNECTIONS.get_ptr_mut(&*key).is_some_and(|connection| wants_backend(connection)) {
-                return pw_learn_backend();
+                found += 1;
+                place = index;
             }
         }
+        if found != 1 {
+            return false;
+        }
+        let frontend = &frontends.list[place % Frontends::MOST];
+        (*key).peer = frontend.address;
+        (*key).peer_port = frontend.port;
+        (*client).backend = backend.address;
+        (*client).backend_port = backend.port;
     }
-    PASS
+    true
 }
 
 /// Whether a connection is live, goes to a Service, and does not know to which backend.
@@ -231,7 +266,7 @@ extern "C" fn pw_learn_backend() -> i32 {
         (*connection).resolution = resolution::EXACT;
         if (*connection).verdict != (*case).decision.verdict.number() {
             // The client's next packet makes the record of the change.
-            (*connection).generation |= Connection::DECIDE_ANEW;
+            atomic::set_bits(&raw mut (*connection).generation, Connection::DECIDE_ANEW);
         } else {
             remember(connection, &(*case).decision);
         }
@@ -258,7 +293,7 @@ pub(crate) fn learn_from_user(learnt: &Learnt) -> bool {
             (*connection).backend = learnt.backend;
             (*connection).backend_port = learnt.backend_port;
             (*connection).resolution = resolution::EXACT;
-            (*connection).generation |= Connection::DECIDE_ANEW;
+            atomic::set_bits(&raw mut (*connection).generation, Connection::DECIDE_ANEW);
         }
     }
     true

@@ -103,8 +103,11 @@ unsafe fn serve(key: &ConnectionKey, connection: *mut Connection, sweep: &Sweep)
         let last_ns = (*connection).last_ns;
         // A packet on another CPU can be later than this sweep's clock.
         let idle_ns = sweep.now_ns.saturating_sub(last_ns);
+        // Whoever was heard alone has no established connection, whatever was guessed of who opened it.
+        let has_both = (*connection).packets_out != 0 && (*connection).packets_in != 0;
+        let state = if has_both { seen } else { seen & !bits::REPLIED };
         let is_stream = last_ns.saturating_sub((*connection).opened_ns) > UDP_STREAM_AFTER_NS;
-        let is_over = idle_ns >= timeout(&settings.timeouts, key.protocol, seen, is_stream)
+        let is_over = idle_ns >= timeout(&settings.timeouts, key.protocol, state, is_stream)
             || !tables::has_endpoint(sweep.generation, key.interface);
         if seen & bits::DEFERRED != 0 {
             return !is_over || forget(key, connection, seen);
@@ -202,7 +205,9 @@ unsafe fn delete(key: &ConnectionKey, connection: *mut Connection) {
     // SAFETY: the caller's.
     unsafe {
         let word = &raw mut (*connection).bits;
-        if atomic::set_bits(word, bits::DELETING) & bits::REOPENING != 0 {
+        let before = atomic::set_bits(word, bits::DELETING);
+        // Opened anew, or opened at last, since it was looked at.
+        if before & bits::REOPENING != 0 || before & (bits::CLOSED | bits::DEFERRED) == 0 {
             atomic::clear_bits(word, bits::DELETING);
             return;
         }

@@ -107,7 +107,9 @@ fn after_its_close_a_connection_is_remembered_until_the_time_out() {
         for family in families() {
             let pair = family.https();
             open(&mut kernel, &pair);
-            kernel.send(OUT, &pair.tcp(OUT, RST, 1)).passed(&[]);
+            for direction in [OUT, IN] {
+                kernel.send(direction, &pair.tcp(direction, FIN | ACK, 2)).passed(&[]);
+            }
             assert_eq!(kernel.sweep(), (Sweep::Done, closed(1)));
             assert_eq!(kernel.kinds(), [EventKind::Close]);
             for direction in [OUT, IN] {
@@ -115,12 +117,34 @@ fn after_its_close_a_connection_is_remembered_until_the_time_out() {
                 kernel.send(direction, &pair.tcp(direction, RST, 9)).passed(&[Counter::AfterClose]);
             }
             assert_eq!(kernel.sweep(), (Sweep::Done, nothing()));
-            kernel.set_settings(|settings| settings.timeouts.tcp_close = 0);
+            kernel.set_settings(|settings| settings.timeouts.tcp_time_wait = 0);
             assert_eq!(kernel.sweep(), (Sweep::Done, moved(&[(Counter::ConnectionsDeleted, 1)])));
             assert_eq!(kernel.connections(), []);
-            kernel.set_settings(|settings| settings.timeouts.tcp_close = HOUR_NS);
+            kernel.set_settings(|settings| settings.timeouts.tcp_time_wait = HOUR_NS);
         }
         assert_eq!(kernel.events(), []);
+        kernel.assert_balance();
+    });
+}
+
+/// A reset that its receiver did not believe hides nothing of what comes after it.
+#[test]
+fn whoever_goes_on_after_a_reset_and_its_close_is_recorded_again() {
+    isolated(|| {
+        let mut kernel = Kernel::of(&World::isolated());
+        kernel.set_settings(|settings| settings.close_after = 0);
+        for family in families() {
+            let pair = family.https();
+            open(&mut kernel, &pair);
+            kernel.send(OUT, &pair.tcp(OUT, RST, 1)).passed(&[]);
+            assert_eq!(kernel.sweep(), (Sweep::Done, closed(1)));
+            assert_eq!(kernel.kinds(), [EventKind::Close]);
+            kernel.send(OUT, &pair.tcp(OUT, RST, 9)).passed(&[Counter::AfterClose]);
+            kernel.send(OUT, &pair.tcp(OUT, ACK, 9)).passed(&OPENED);
+            kernel.send(IN, &pair.tcp(IN, ACK, 9)).passed(&[]);
+            assert_eq!(kernel.kinds(), [EventKind::Open]);
+            assert_eq!(kernel.sweep(), (Sweep::Done, nothing()), "the reset of the one before does not end it");
+        }
         kernel.assert_balance();
     });
 }

@@ -11,7 +11,8 @@ use podwitness_wire::{Counter, Reason};
 use crate::{
     fixture::{Action, Kernel},
     frames::{
-        FIN, GRE, ICMP, ICMPV6, IN, OUT, SYN, TCP, UDP, error, ethernet, ethernet_of_type, icmp, packet_with_hop_limit,
+        ACK, FIN, GRE, ICMP, ICMPV6, IN, OUT, Pair, RST, SYN, TCP, UDP, error, ethernet, ethernet_of_type, icmp,
+        packet_with_hop_limit,
     },
     isolation::isolated,
     world::{Family, World, address, families},
@@ -243,6 +244,41 @@ fn a_pod_cannot_claim_another_address_on_its_link() {
             assert!([v4.peer, v6.peer].map(address).contains(&key.pod), "it says which was claimed");
             // Of others the pod may hear what they say of themselves.
             kernel.send(IN, &other).passed(&[Counter::Neighbour]);
+        }
+    });
+}
+
+/// What leaves a pod as an answer to a connection that nobody saw begin is from its own address too.
+#[test]
+fn a_pretended_answer_from_another_address_is_spoofed() {
+    isolated(|| {
+        let mut kernel = Kernel::of(&World::open());
+        for family in families() {
+            for source in [family.not_own, family.node, family.outside] {
+                for (port, flags) in [(443, SYN | ACK), (80, ACK), (80, RST)] {
+                    let pair = Pair { pod: (source, port).into(), peer: (family.peer, 40_000).into() };
+                    kernel.send(OUT, &pair.tcp(OUT, flags, 1)).dropped(&[Counter::DeniedAttempts]);
+                    let (key, _) = kernel.denial();
+                    assert_eq!((key.reason, key.pod), (Reason::Spoofed.number(), address(source)));
+                }
+            }
+        }
+        assert_eq!(kernel.connections(), []);
+    });
+}
+
+/// Who may be asked whether it is there may not therefore ask.
+#[test]
+fn an_echo_request_is_no_reply() {
+    isolated(|| {
+        let mut kernel = Kernel::of(&World::isolated_with_everything_out());
+        for family in families() {
+            let pair = family.to(family.peer, 0);
+            assert_eq!(kernel.send(OUT, &pair.echo(OUT, 7)).action, Action::Next);
+            kernel.send(IN, &pair.echo(IN, 7)).passed(&[]);
+            let (protocol, kind) = if family.pod.is_ipv4() { (ICMP, 8) } else { (ICMPV6, 128) };
+            let request = pair.frame(IN, protocol, &icmp(kind, 0, 7, &[]));
+            kernel.send(IN, &request).dropped(&[Counter::DeniedAttempts]);
         }
     });
 }

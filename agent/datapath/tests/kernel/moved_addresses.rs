@@ -5,7 +5,7 @@ use podwitness_wire::{EventKind, Verdict};
 
 use crate::{
     fixture::{Action, Kernel},
-    frames::{ACK, IN, OUT, SYN},
+    frames::{ACK, IN, OUT, RST, SYN, TCP, error},
     isolation::isolated,
     world::{Family, PEER_CLASS, World, address, families},
 };
@@ -92,6 +92,30 @@ fn a_gap_in_what_is_known_of_an_address_hides_no_change_of_its_pod() {
             kernel.control.activate(&owned(&World::isolated(), SECOND, PEER_CLASS)).unwrap();
             assert_eq!(kernel.send(OUT, &family.https().tcp(OUT, ACK, 5)).action, Action::Next);
             assert_eq!(kernel.kinds(), [EventKind::Close, EventKind::Open]);
+        }
+        kernel.assert_balance();
+    });
+}
+
+/// The next pod says first that something of the old connection went wrong.
+#[test]
+fn an_error_of_the_next_pod_does_not_hide_that_the_address_has_moved() {
+    isolated(|| {
+        let mut kernel = Kernel::new();
+        for family in families() {
+            let pair = family.https();
+            kernel.control.activate(&owned(&World::isolated(), FIRST, PEER_CLASS)).unwrap();
+            open(&mut kernel, &family);
+            kernel.control.activate(&owned(&World::isolated(), SECOND, 0)).unwrap();
+            let quoted = pair.packet(OUT, TCP, &pair.segment(OUT, ACK, 2));
+            let error = error(family.peer, family.pod, &quoted);
+            assert_eq!(kernel.send(IN, &error).action, Action::Drop);
+            for flags in [ACK, RST, ACK] {
+                assert_eq!(kernel.send(IN, &pair.tcp(IN, flags, 2)).action, Action::Drop, "{flags}");
+                assert_eq!(kernel.send(OUT, &pair.tcp(OUT, flags, 2)).action, Action::Drop, "{flags}");
+            }
+            assert_eq!(kernel.kinds(), [EventKind::Close]);
+            kernel.drain();
         }
         kernel.assert_balance();
     });

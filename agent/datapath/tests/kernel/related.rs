@@ -134,14 +134,21 @@ fn an_error_from_an_address_that_is_not_the_pods_own_is_spoofed() {
 
 /// Routers forward it: between two addresses of global scope only its receiver looks at the hop limit.
 #[test]
-fn neighbour_discovery_to_an_address_outside_the_cluster_is_no_way_out() {
+fn neighbour_discovery_to_who_is_not_on_this_node_is_no_way_out() {
     isolated(|| {
         let mut kernel = Kernel::of(&World::closed());
         let family = families()[1];
         for kind in 133..=137 {
             let message = icmp(kind, 0, 0, b"sixteen bytes of secrets");
-            let packet = packet_with_hop_limit(family.pod, family.outside, ICMPV6, 255, &message);
-            kernel.send(OUT, &ethernet(&packet)).dropped(&DENIED);
+            for (destination, is_on_the_link) in [(family.outside, false), (family.peer, false), (family.node, true)] {
+                let packet = packet_with_hop_limit(family.pod, destination, ICMPV6, 255, &message);
+                let sent = kernel.send(OUT, &ethernet(&packet));
+                if is_on_the_link && kind == 135 {
+                    sent.passed(&[Counter::Neighbour]);
+                } else if !is_on_the_link {
+                    sent.dropped(&DENIED);
+                }
+            }
         }
     });
 }

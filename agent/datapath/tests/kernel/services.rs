@@ -374,3 +374,47 @@ fn a_live_connection_whose_backend_is_known_is_decided_by_it_when_the_policy_cha
         kernel.assert_balance();
     });
 }
+
+/// A client that talks to an allowed backend itself does not confirm by it what it has asked the Service.
+#[test]
+fn a_connection_to_a_backend_itself_opens_none_to_its_service() {
+    isolated(|| {
+        let mut kernel = Kernel::new();
+        activate(&mut kernel, &deferring(&World::open_to_ingress()));
+        for family in families() {
+            let client = to_service(&family);
+            let Addresses { good, bad, .. } = addresses(&family);
+            kernel.send(OUT, &client.tcp(OUT, SYN, 1)).passed(&DEFERRED);
+            // From the same port to the backend itself, which policy allows.
+            let direct = family.to(good, TARGET_PORT);
+            kernel.send(OUT, &direct.tcp(OUT, SYN, 1)).passed(&OPENED);
+            kernel.send(IN, &at_backend(&family, good).tcp(IN, SYN, 1)).passed(&OPENED);
+            assert!(kernel.events().iter().all(|event| event.service == 0));
+            // What was asked of the Service has gone to the other one.
+            assert_eq!(kernel.send(IN, &at_backend(&family, bad).tcp(IN, SYN, 1)).action, Action::Drop);
+            kernel.send(IN, &client.tcp(IN, SYN | ACK, 1)).dropped(&[Counter::DeferredReplies]);
+            kernel.drain();
+        }
+        kernel.assert_balance();
+    });
+}
+
+/// The backend's hook asks the client's policy, whatever the tables of Services say of the backend.
+#[test]
+fn a_denied_backend_is_denied_though_no_connection_of_its_client_is_known() {
+    isolated(|| {
+        let mut kernel = Kernel::new();
+        let mut tables = deferring(&World::open_to_ingress());
+        tables.services.clear();
+        tables.frontends.clear();
+        activate(&mut kernel, &tables);
+        for family in families() {
+            let Addresses { good, bad, .. } = addresses(&family);
+            kernel.send(IN, &at_backend(&family, good).tcp(IN, SYN, 1)).passed(&OPENED);
+            kernel.send(IN, &at_backend(&family, bad).tcp(IN, SYN, 1)).dropped(&[Counter::DeniedAttempts]);
+            let (key, _) = kernel.denial();
+            assert_eq!((key.pod, key.peer_address), (address(to_service(&family).pod.ip()), address(bad)));
+            assert_eq!(key.rule_set, EGRESS_ISOLATING);
+        }
+    });
+}

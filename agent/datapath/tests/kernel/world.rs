@@ -104,6 +104,12 @@ impl World {
         Self { has_rules: false, ..Self::isolated() }
     }
 
+    /// A pod that policies isolate in what enters it alone.
+    pub(crate) fn isolated_with_everything_out() -> Self {
+        let world = Self::isolated();
+        Self { endpoint_flags: world.endpoint_flags & !endpoint_flags::ISOLATED_EGRESS, ..world }
+    }
+
     /// A pod that policies isolate in what leaves it alone.
     pub(crate) fn open_to_ingress() -> Self {
         let world = Self::isolated();
