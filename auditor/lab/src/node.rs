@@ -29,6 +29,9 @@ impl Node {
         netns.sysctl("ipv6/conf/all/forwarding", "1")?;
         // Redirects would tell pods of one node to bypass it.
         netns.sysctl("ipv4/conf/all/send_redirects", "0")?;
+        // Each refusal is told, however many there are in a second: a pod would wait for one that is held back.
+        netns.sysctl("ipv4/icmp_ratemask", "0")?;
+        netns.sysctl("ipv6/icmp/ratemask", "128")?;
         // On the loopback interface, because not every kernel has dummy ones.
         let mut commands = vec!["link set lo up".to_owned()];
         commands.extend(addresses.iter().map(|address| format!("address add {} dev lo nodad", host_prefix(address))));
