@@ -5,6 +5,9 @@
 //! verdicts/cluster=C/namespace=N/date=YYYY-MM-DD/hour=HH/<node>-<boot>-<first_seq>.parquet
 //! coverage/cluster=C/date=YYYY-MM-DD/<node>-<boot>-<first_seq>.parquet
 //! policies/cluster=C/date=YYYY-MM-DD/<node>-<boot>-<first_seq>.parquet
+//! seals/cluster=C/node=<node>/<boot>-<seal>.json, .json.sig
+//! deletions/cluster=C/<deletion>.json, .json.sig
+//! keys/<key_id>.pem
 //! ```
 //!
 //! Date and hour are those of the first record in the file, in UTC; all records of a file of `coverage` or `policies` are
@@ -99,6 +102,34 @@ fn node_path(table: &str, cluster: &str, first_time: DateTime<Utc>, node: &str, 
         encode(node),
         encode(boot),
     )
+}
+
+/// What a document's path gets to be that of its signature.
+pub const SIGNATURE_SUFFIX: &str = ".sig";
+
+/// The folder, from the root, of a node's seals.
+pub fn seals_folder(cluster: &str, node: &str) -> String {
+    format!("seals/cluster={}/node={}", encode(cluster), encode(node))
+}
+
+/// The path of a seal from the root.
+pub fn seal_path(cluster: &str, node: &str, boot: &str, seal: u64) -> String {
+    format!("{}/{}-{seal:0SEQUENCE_DIGITS$}.json", seals_folder(cluster, node), encode(boot))
+}
+
+/// The folder, from the root, of a cluster's deletions.
+pub fn deletions_folder(cluster: &str) -> String {
+    format!("deletions/cluster={}", encode(cluster))
+}
+
+/// The path of a deletion from the root.
+pub fn deletion_path(cluster: &str, deletion: u64) -> String {
+    format!("{}/{deletion:0SEQUENCE_DIGITS$}.json", deletions_folder(cluster))
+}
+
+/// The path of a public key from the root.
+pub fn key_path(key_id: &str) -> String {
+    format!("keys/{key_id}.pem")
 }
 
 fn encode(name: &str) -> String {

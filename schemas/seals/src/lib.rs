@@ -1,0 +1,38 @@
+//! The signed documents of the evidence, as `schemas/FORMAT.md` specifies them: what a seal and a deletion hold, their one
+//! form as bytes, the keys that sign them, and the equation of the balance that they state.
+//!
+//! Nothing here reads or writes a file or a store: the exporter makes seals, `podwitness retain` makes deletions,
+//! `podwitness verify` checks both.
+//!
+//! | module | what it owns |
+//! | --- | --- |
+//! | [`document`] | the canonical form of a document, and how one is read |
+//! | [`seal`] | what a seal holds |
+//! | [`deletion`] | what a deletion holds |
+//! | [`balance`] | what was counted on the way, and the only place that says when it is right |
+//! | [`key`] | keys, their ids, signatures |
+//! | [`time`] | times as documents have them |
+#![forbid(unsafe_code)]
+
+pub mod balance;
+pub mod deletion;
+pub mod document;
+pub mod key;
+pub mod seal;
+pub mod time;
+
+use sha2::{Digest as _, Sha256};
+
+/// The SHA-256 of `bytes` in lower-case hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// `bytes` in lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("a string takes everything");
+        text
+    })
+}

@@ -1,0 +1,60 @@
+//! Times as documents have them: RFC 3339 in UTC with six digits of a second and `Z`.
+
+use std::fmt;
+
+use chrono::{DateTime, NaiveDateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+const FORM: &str = "%Y-%m-%dT%H:%M:%S%.6fZ";
+
+/// A time of microseconds. It is written in one form alone, and no other is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(DateTime<Utc>);
+
+impl Time {
+    /// The time of that many microseconds since 1970, cut to what the form can say: the years 0 to 9999.
+    pub fn from_micros(micros: i64) -> Self {
+        let least = DateTime::<Utc>::from_timestamp_micros(-62_167_219_200_000_000).expect("the year 0");
+        let most = DateTime::<Utc>::from_timestamp_micros(253_402_300_799_999_999).expect("the year 9999");
+        let time = DateTime::from_timestamp_micros(micros).unwrap_or(if micros < 0 { least } else { most });
+        Self(time.clamp(least, most))
+    }
+
+    /// The microseconds since 1970.
+    pub fn micros(self) -> i64 {
+        self.0.timestamp_micros()
+    }
+}
+
+impl From<DateTime<Utc>> for Time {
+    fn from(time: DateTime<Utc>) -> Self {
+        Self::from_micros(time.timestamp_micros())
+    }
+}
+
+impl From<Time> for DateTime<Utc> {
+    fn from(time: Time) -> Self {
+        time.0
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0.to_rfc3339_opts(SecondsFormat::Micros, true))
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let time = NaiveDateTime::parse_from_str(&text, FORM).map(|time| Self(time.and_utc())).ok();
+        time.filter(|time| time.to_string() == text)
+            .ok_or_else(|| D::Error::custom(format!("{text:?} is no time such as 2026-11-23T10:00:00.000000Z")))
+    }
+}
