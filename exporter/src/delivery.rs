@@ -7,9 +7,9 @@ use backon::{BackoffBuilder as _, ExponentialBuilder};
 use bytes::Bytes;
 use podwitness_runtime::readiness::Condition;
 use podwitness_runtime::shutdown::Shutdown;
+use podwitness_store::{FailureKind, Store, StoreError};
 
 use crate::metrics::Metrics;
-use crate::store::{FailureKind, PutError, Store};
 
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 
@@ -63,7 +63,7 @@ impl Delivery {
         }
     }
 
-    fn succeeded(&mut self, outcome: Result<(), PutError>) -> bool {
+    fn succeeded(&mut self, outcome: Result<(), StoreError>) -> bool {
         self.answered.set(outcome.is_ok());
         match outcome {
             Ok(()) => {
@@ -77,7 +77,10 @@ impl Delivery {
                 if self.outage.replace(error.kind) == Some(error.kind) {
                     tracing::debug!(kind = error.kind.name(), "{error}");
                 } else {
-                    tracing::warn!(kind = error.kind.name(), "{error}; trying again until it succeeds");
+                    tracing::warn!(
+                        kind = error.kind.name(),
+                        "{error}; the spool keeps the evidence, and it is tried again until it succeeds"
+                    );
                 }
                 false
             }

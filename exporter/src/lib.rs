@@ -34,19 +34,17 @@
 //! # Modules
 //!
 //! `source` (the spool, read) -> `batch` and `rows` (records to columns, for each `table`) -> `file` (columns to Parquet) ->
-//! `staging` (the plan) -> `delivery` and `store` (the plan to the store); `run` wires them.
+//! `staging` (the plan) -> `delivery` (the plan to the store, which `podwitness-store` opens); `run` wires them.
 #![forbid(unsafe_code)]
 
 pub mod batch;
 pub mod cli;
 mod delivery;
 pub mod file;
-mod folder;
 pub mod metrics;
 pub mod rows;
 pub mod run;
 mod source;
 pub mod staging;
-pub mod store;
 pub mod table;
 mod words;

@@ -2,13 +2,12 @@
 
 use std::sync::atomic::AtomicU64;
 
+use podwitness_store::FailureKind;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
-
-use crate::store::FailureKind;
 
 type Seconds = Gauge<f64, AtomicU64>;
 

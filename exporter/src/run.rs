@@ -8,6 +8,7 @@ use podwitness_config::Config;
 use podwitness_runtime::readiness::{Condition, Readiness};
 use podwitness_runtime::shutdown::Shutdown;
 use podwitness_spool::SpoolError;
+use podwitness_store::{OpenError, Store};
 use thiserror::Error;
 
 use crate::batch::{Batch, Limits};
@@ -15,7 +16,6 @@ use crate::delivery::Delivery;
 use crate::metrics::Metrics;
 use crate::source::{Next, Source};
 use crate::staging::{Plan, Staging, StagingError};
-use crate::store::{OpenError, Store};
 
 /// How often the spool is looked at when nothing was there. The agent commits at most ten times a second.
 const POLL: Duration = Duration::from_millis(250);

@@ -3,6 +3,4 @@
 mod file;
 mod kill;
 mod program;
-mod server;
-mod store;
 mod support;

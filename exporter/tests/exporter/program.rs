@@ -106,7 +106,10 @@ fn a_store_that_comes_back_gets_everything_and_its_absence_is_told_once() {
     bench.writer(origin()).commit(vec![open("shop", 1)], &Dictionary, &checkpoint(1)).unwrap();
     let exporter = bench.start();
     let line = exporter.wait_for("cannot write file://");
-    assert!(line.contains("create the bucket or folder, or correct `store.url`; trying again"), "{line}");
+    assert!(
+        line.contains("create the bucket or folder, or correct the evidence root's URL; the spool keeps the evidence"),
+        "{line}"
+    );
     assert!(!is_ready(&exporter));
     wait_until("it was tried again", || {
         let metrics = ask(&exporter, "/metrics");

@@ -1,10 +1,11 @@
-//! What a store is given, and what a person is told when it refuses.
+//! Each operation, in a folder and on a server that answers what it is told to.
 
 use std::fs;
 use std::path::Path;
 
 use bytes::Bytes;
-use podwitness_exporter::store::{FailureKind, PutError, Store};
+use futures_util::TryStreamExt as _;
+use podwitness_store::{FailureKind, Object, Store, StoreError, url_of};
 use tempfile::TempDir;
 
 use crate::server::{Request, Server};
@@ -19,7 +20,7 @@ fn s3(server: &Server) -> Store {
     Store::open("s3://bucket/prefix", server.environment()).unwrap()
 }
 
-async fn refusal(store: &Store) -> PutError {
+async fn refusal(store: &Store) -> StoreError {
     store.put_once("a/b.parquet", BYTES).await.unwrap_err()
 }
 
@@ -75,7 +76,7 @@ async fn a_root_below_a_file_is_told() {
     fs::write(root.path().join("file"), "").unwrap();
     let error = refusal(&folder(&root.path().join("file/root"))).await;
     assert_eq!(error.kind, FailureKind::Missing, "{error}");
-    assert!(error.to_string().ends_with("create the bucket or folder, or correct `store.url`"), "{error}");
+    assert!(error.to_string().ends_with("create the bucket or folder, or correct the evidence root's URL"), "{error}");
 }
 
 #[tokio::test]
@@ -130,14 +131,14 @@ async fn s3_with_the_object_compares_its_bytes() {
 #[tokio::test]
 async fn s3_that_refuses_is_told_with_what_to_do() {
     for (status, kind, advice) in [
-        ("401 Unauthorized", FailureKind::Unauthenticated, "check the credentials in the exporter's environment"),
+        ("401 Unauthorized", FailureKind::Unauthenticated, "check the credentials in this program's environment"),
+        ("403 Forbidden", FailureKind::Forbidden, "permit these credentials to do so below the evidence root"),
+        ("404 Not Found", FailureKind::Missing, "create the bucket or folder, or correct the evidence root's URL"),
         (
-            "403 Forbidden",
-            FailureKind::Forbidden,
-            "permit the exporter's credentials to create and read objects below `store.url`",
+            "500 Internal Server Error",
+            FailureKind::Unavailable,
+            "see whether the store is up and the network leads to it",
         ),
-        ("404 Not Found", FailureKind::Missing, "create the bucket or folder, or correct `store.url`"),
-        ("500 Internal Server Error", FailureKind::Unavailable, "the spool keeps the evidence until the store answers"),
     ] {
         let server = Server::start(move |_| (status, b"<?xml?>\n<Error>\n  <Code>Told</Code></Error>".to_vec()));
         let error = refusal(&s3(&server)).await;
@@ -167,11 +168,85 @@ fn each_cloud_can_be_named_and_another_scheme_is_refused() {
     for url in ["ftp://host/x", "http://host/x", "memory:///", "relative/path"] {
         let error = Store::open(url, []).err().unwrap_or_else(|| panic!("{url} was taken")).to_string();
         assert!(
-            error.starts_with(&format!("`store.url` {url}: expected `s3://`, `gs://`, `az://` or `file:///`")),
+            error.starts_with(&format!("the evidence root {url}: expected `s3://`, `gs://`, `az://` or `file:///`")),
             "{error}"
         );
     }
     let bad = [("AWS_CHECKSUM_ALGORITHM".to_owned(), "none".to_owned())];
     let error = Store::open("s3://bucket", bad).err().expect("a bad setting").to_string();
     assert!(error.contains("the settings in the environment cannot be used"), "{error}");
+}
+
+async fn listed(store: &Store, prefix: &str) -> Vec<Object> {
+    let mut found: Vec<Object> = store.list(prefix).try_collect().await.unwrap();
+    found.sort();
+    found
+}
+
+#[tokio::test]
+async fn what_was_put_is_listed_by_the_same_path_and_read() {
+    let root = TempDir::new().unwrap();
+    let store = folder(&root.path().join("a root/é"));
+    assert_eq!(listed(&store, "").await, []);
+    let paths = ["keys/k.pem", "verdicts/cluster=a%2Fb/n.parquet", "verdicts/cluster=ab/n.parquet"];
+    for path in paths {
+        store.put_once(path, BYTES).await.unwrap();
+    }
+    let object = |path: &str| Object { path: path.to_owned(), bytes: 8 };
+    assert_eq!(listed(&store, "").await, paths.map(object));
+    assert_eq!(listed(&store, "verdicts/cluster=a%2Fb").await, [object(paths[1])]);
+    assert_eq!(listed(&store, "verdicts/cluster=a").await, []);
+    assert_eq!(store.get(paths[1]).await.unwrap(), Some(BYTES));
+    assert_eq!(store.size(paths[1]).await.unwrap(), Some(8));
+    let pieces: Vec<Bytes> = store.stream(paths[1]).await.unwrap().unwrap().try_collect().await.unwrap();
+    assert_eq!(pieces.concat(), BYTES);
+    assert_eq!(store.get("keys/none.pem").await.unwrap(), None);
+    assert_eq!(store.size("keys/none.pem").await.unwrap(), None);
+    assert!(store.stream("keys/none.pem").await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn deleting_twice_is_no_fault_and_leaves_no_empty_folders() {
+    let root = TempDir::new().unwrap();
+    let store = folder(root.path());
+    store.claim_root().await.unwrap();
+    store.put_once("verdicts/date=1/hour=1/a.parquet", BYTES).await.unwrap();
+    store.put_once("verdicts/date=2/hour=1/a.parquet", BYTES).await.unwrap();
+    for _ in 0..2 {
+        store.delete("verdicts/date=1/hour=1/a.parquet").await.unwrap();
+    }
+    assert!(!root.path().join("verdicts/date=1").exists());
+    assert_eq!(listed(&store, "verdicts").await.len(), 1);
+}
+
+#[tokio::test]
+async fn s3_that_cannot_be_listed_says_so() {
+    for (status, kind) in [
+        ("401 Unauthorized", FailureKind::Unauthenticated),
+        ("403 Forbidden", FailureKind::Forbidden),
+        ("404 Not Found", FailureKind::Missing),
+        ("500 Internal Server Error", FailureKind::Unavailable),
+    ] {
+        let server = Server::start(move |_| (status, b"<Error><Code>Told</Code></Error>".to_vec()));
+        let error = s3(&server).list("seals").try_collect::<Vec<_>>().await.unwrap_err();
+        assert_eq!((error.kind, error.action), (kind, "list"), "{error}");
+        assert!(error.to_string().starts_with("cannot list s3://bucket/prefix/seals: "), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_another_is_putting_is_not_taken_for_put() {
+    let server = Server::start(|request| {
+        if request.line.starts_with("PUT") { ("409 Conflict", Vec::new()) } else { ("404 Not Found", Vec::new()) }
+    });
+    assert_eq!(refusal(&s3(&server)).await.kind, FailureKind::Unavailable);
+}
+
+#[test]
+fn a_root_is_a_url_or_a_path() {
+    assert_eq!(url_of("s3://bucket/x").unwrap(), "s3://bucket/x");
+    assert_eq!(url_of("/a b/c").unwrap(), "file:///a%20b/c");
+    let here = std::env::current_dir().unwrap();
+    assert_eq!(url_of("x").unwrap(), format!("file://{}/x", here.display()));
+    assert!(url_of("http://[").is_err());
 }

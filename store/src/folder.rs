@@ -20,6 +20,18 @@ pub(crate) fn make_durable(root: &Path, path: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// Syncs the folder from which the file at `path` below `root` was removed, or the nearest above it that is still there.
+pub(crate) fn sync_nearest(root: &Path, path: &str) -> io::Result<()> {
+    for folder in root.join(path).ancestors().skip(1) {
+        match File::open(folder) {
+            Ok(folder) => return folder.sync_all(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && folder != root => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 fn remove_unfinished(file: &Path) -> io::Result<()> {
     let (Some(folder), Some(name)) = (file.parent(), file.file_name().and_then(|name| name.to_str())) else {
         return Ok(());
