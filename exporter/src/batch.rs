@@ -11,10 +11,13 @@ use std::time::{Duration, Instant, SystemTime};
 use arrow_array::RecordBatch;
 use chrono::{DateTime, NaiveDate, Utc};
 use parquet::errors::ParquetError;
-use podwitness_spool::{Batch as Spooled, Origin, Position, Record};
+use podwitness_seals::seal::PolicyInForce;
+use podwitness_spool::words::CoverageEvent;
+use podwitness_spool::{Batch as Spooled, Damage, Origin, Position, Record, SegmentDefinitions};
 
 use crate::file;
 use crate::rows::{Common, CoverageRows, PolicyRows, Span, VerdictRows};
+use crate::sealing::Facts;
 use crate::staging::{Content, NewFile};
 use crate::table::Table;
 
@@ -35,6 +38,7 @@ pub struct Batch {
     opened: Instant,
     bytes: u64,
     oldest: Option<DateTime<Utc>>,
+    facts: Facts,
     verdicts: BTreeMap<String, VerdictRows>,
     coverage: Days<CoverageRows>,
     policies: Days<PolicyRows>,
@@ -63,6 +67,11 @@ impl Batch {
             opened: Instant::now(),
             bytes: 0,
             oldest: None,
+            facts: Facts {
+                agent_version: Some(spooled.origin.agent_version.clone()),
+                object_sha256: Some(spooled.origin.object_sha256.clone()),
+                ..Facts::default()
+            },
             verdicts: BTreeMap::new(),
             coverage: Days(Vec::new()),
             policies: Days(Vec::new()),
@@ -82,6 +91,8 @@ impl Batch {
         self.bytes += spooled.bytes;
         let definitions = &spooled.definitions;
         for record in &spooled.records {
+            *self.facts.spooled.entry(table_of(record).to_owned()).or_default() += 1;
+            self.follow(record, definitions);
             let origin = || Arc::clone(&self.origin);
             let time = match record {
                 Record::Verdict(verdict) => {
@@ -106,6 +117,38 @@ impl Batch {
             };
             self.oldest = Some(self.oldest.map_or(time, |oldest| oldest.min(time)));
         }
+    }
+
+    /// Says that bytes of the spool beside these records could not be read.
+    pub fn lack(&mut self, damage: &Damage) {
+        self.facts.damaged_bytes += damage.bytes;
+    }
+
+    /// Notes what the record says of the node as a whole.
+    fn follow(&mut self, record: &Record, definitions: &SegmentDefinitions) {
+        if let Record::Coverage(coverage) = record {
+            match u8::try_from(coverage.event).ok().and_then(CoverageEvent::from_number) {
+                Some(CoverageEvent::AgentStarted) => self.facts.has_agent_stopped = Some(false),
+                Some(CoverageEvent::AgentStopped) => self.facts.has_agent_stopped = Some(true),
+                _ => {}
+            }
+        }
+        let revision = match record {
+            Record::Verdict(verdict) => verdict.policy_revision,
+            Record::Coverage(coverage) => coverage.policy_revision,
+            Record::Policy(version) => version.policy_revision,
+        };
+        // Records are not in the order of revisions: an event may wait for longer than a change of policy takes.
+        if revision > self.facts.policy.as_ref().map_or(0, |policy| policy.revision)
+            && let Some(found) = definitions.revision(revision)
+        {
+            self.facts.policy = Some(PolicyInForce { revision, sha256: found.sha256.clone() });
+        }
+    }
+
+    /// What the seal that lists the files says beside them.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
     }
 
     /// Whether it must be closed although the spool has more: it is as large as it may be, or has grown for as long as
@@ -156,6 +199,14 @@ impl Batch {
     }
 }
 
+fn table_of(record: &Record) -> &'static str {
+    match record {
+        Record::Verdict(_) => "verdicts",
+        Record::Coverage(_) => "coverage",
+        Record::Policy(_) => "policies",
+    }
+}
+
 fn new_file(
     origin: &Origin,
     table: &Table,
@@ -172,11 +223,14 @@ fn new_file(
         path: table.path(origin, span),
         bytes: file::encode(table, rows, origin, span, retain_until)?,
         content: Content {
+            table: table.name().to_owned(),
+            boot: origin.boot.clone(),
             namespace: table.namespace().map(str::to_owned),
             schema_version: table.version(),
             rows: span.rows,
             first_seq: span.first_seq,
             last_seq: span.last_seq,
+            holes: span.holes.clone(),
             first_time: file::timestamp(span.first_time),
             last_time,
             retain_until,

@@ -24,6 +24,8 @@ pub(crate) struct Delivery {
     store: Store,
     /// Why the last put failed; `None` where it did not.
     outage: Option<FailureKind>,
+    /// Whether a put has failed since somebody asked.
+    was_away: bool,
     /// Met while the store took what it was given last.
     answered: Condition,
     metrics: Arc<Metrics>,
@@ -32,7 +34,7 @@ pub(crate) struct Delivery {
 
 impl Delivery {
     pub(crate) fn new(store: Store, answered: Condition, metrics: Arc<Metrics>, shutdown: Shutdown) -> Self {
-        Self { store, outage: None, answered, metrics, shutdown }
+        Self { store, outage: None, was_away: false, answered, metrics, shutdown }
     }
 
     /// Makes sure that the root is ours to write to. Completes when it is.
@@ -53,13 +55,42 @@ impl Delivery {
         loop {
             let outcome = self.store.put_once(path, bytes.clone()).await;
             if self.succeeded(outcome) {
-                self.metrics.objects_put.inc();
-                self.metrics.bytes_put.inc_by(bytes.len() as u64);
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 self.metrics.last_put_time.set(now.as_secs_f64());
                 return;
             }
             self.wait(delays.next()).await;
+        }
+    }
+
+    /// Asks the store a question, again and again while it is away; `None` where it does not let this program ask.
+    pub(crate) async fn ask<T>(&mut self, question: impl AsyncFn(&Store) -> Result<T, StoreError>) -> Option<T> {
+        let mut delays = delays();
+        loop {
+            match question(&self.store).await {
+                Ok(answer) => return Some(answer),
+                Err(error) if matches!(error.kind, FailureKind::Forbidden | FailureKind::Unsupported) => {
+                    tracing::warn!(kind = error.kind.name(), "{error}");
+                    return None;
+                }
+                Err(error) => {
+                    self.succeeded(Err(error));
+                    self.wait(delays.next()).await;
+                }
+            }
+        }
+    }
+
+    /// Whether a put has failed since this was asked last.
+    pub(crate) fn take_outage(&mut self) -> bool {
+        std::mem::take(&mut self.was_away)
+    }
+
+    /// Waits so long; true, at once, where the stop is requested.
+    pub(crate) async fn stops_within(&self, time: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(time) => false,
+            () = self.shutdown.requested() => true,
         }
     }
 
@@ -73,6 +104,7 @@ impl Delivery {
                 true
             }
             Err(error) => {
+                self.was_away = true;
                 self.metrics.put_failed(error.kind);
                 if self.outage.replace(error.kind) == Some(error.kind) {
                     tracing::debug!(kind = error.kind.name(), "{error}");

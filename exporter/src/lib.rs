@@ -40,10 +40,12 @@
 pub mod batch;
 pub mod cli;
 mod delivery;
+mod durable;
 pub mod file;
 pub mod metrics;
 pub mod rows;
 pub mod run;
+pub mod sealing;
 mod source;
 pub mod staging;
 pub mod table;

@@ -38,6 +38,12 @@ pub struct Metrics {
     pub oldest_unexported_age: Seconds,
     /// When an object was put last, in Unix seconds; 0 before the first.
     pub last_put_time: Seconds,
+    /// Seals put.
+    pub seals: Counter,
+    /// When a seal was put last, in Unix seconds; 0 before the first.
+    pub last_seal_time: Seconds,
+    /// Seals whose balance does not hold.
+    pub seals_unbalanced: Counter,
     put_failures: Family<Failure, Counter>,
 }
 
@@ -90,6 +96,18 @@ impl Metrics {
             "When an object was put last, in Unix time; 0 before the first",
             Unit::Seconds,
             self.last_put_time.clone(),
+        );
+        registry.register("seals", "Seals put", self.seals.clone());
+        registry.register_with_unit(
+            "last_seal_timestamp",
+            "When a seal was put last, in Unix time; 0 before the first",
+            Unit::Seconds,
+            self.last_seal_time.clone(),
+        );
+        registry.register(
+            "seals_unbalanced",
+            "Seals whose balance does not hold: records were lost or doubled on the way",
+            self.seals_unbalanced.clone(),
         );
         registry
     }

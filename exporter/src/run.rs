@@ -1,4 +1,4 @@
-//! The loop: gather, stage, put, done, clear; see the crate's documentation for why in this order.
+//! The loop: gather, stage, put, note, done, clear, and a seal when one is due; see the crate's documentation for why in this order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,13 +7,14 @@ use parquet::errors::ParquetError;
 use podwitness_config::Config;
 use podwitness_runtime::readiness::{Condition, Readiness};
 use podwitness_runtime::shutdown::Shutdown;
-use podwitness_spool::SpoolError;
+use podwitness_spool::{Damage, SpoolError};
 use podwitness_store::{OpenError, Store};
 use thiserror::Error;
 
 use crate::batch::{Batch, Limits};
 use crate::delivery::Delivery;
 use crate::metrics::Metrics;
+use crate::sealing::{Sealing, SealingError};
 use crate::source::{Next, Source};
 use crate::staging::{Plan, Staging, StagingError};
 
@@ -32,6 +33,9 @@ pub enum RunError {
     /// The staging folder cannot be used.
     #[error(transparent)]
     Staging(#[from] StagingError),
+    /// What was put cannot be sealed.
+    #[error(transparent)]
+    Sealing(#[from] SealingError),
     /// A file cannot be made of the records.
     #[error("cannot write Parquet: {0}")]
     Parquet(#[from] ParquetError),
@@ -43,7 +47,10 @@ pub struct Exporter {
     limits: Limits,
     label_columns: Arc<[String]>,
     delivery: Delivery,
+    /// Before what is read next.
+    damage: Vec<Damage>,
     spool_open: Condition,
+    chain_ours: Arc<Condition>,
     metrics: Arc<Metrics>,
     shutdown: Shutdown,
 }
@@ -60,12 +67,15 @@ impl Exporter {
         let store = Store::open(&config.store.url, environment)?;
         let spool_open = readiness.condition("spool open");
         let store_answered = readiness.condition("store takes evidence");
+        let chain_ours = readiness.condition("chain of seals is this node's");
         Ok(Self {
             limits: Limits { max_age: config.batch.max_age, max_bytes: config.batch.max_bytes },
             label_columns: config.labels.columns.as_slice().into(),
             delivery: Delivery::new(store, store_answered, Arc::clone(&metrics), shutdown.clone()),
             config: config.clone(),
+            damage: Vec::new(),
             spool_open,
+            chain_ours: Arc::new(chain_ours),
             metrics,
             shutdown,
         })
@@ -91,17 +101,23 @@ pub async fn until_stopped(exporter: Exporter, shutdown: &Shutdown) -> Result<()
 async fn work(mut exporter: Exporter) -> Result<(), RunError> {
     let Some(mut source) = exporter.open_source().await? else { return Ok(()) };
     let (staging, unfinished) = Staging::open(&exporter.config.spool.path)?;
+    let mut sealing = Sealing::open(&exporter.config, Arc::clone(&exporter.chain_ours), Arc::clone(&exporter.metrics))?;
     exporter.delivery.claim_root().await;
+    if !sealing.begin(&mut exporter.delivery).await? {
+        return Ok(());
+    }
     if let Some(plan) = unfinished {
         tracing::info!(files = plan.files.len(), "finishing the batch that an earlier run had begun to put");
         exporter.put(&staging, &plan).await?;
+        sealing.note(&plan)?;
         source.done_again(plan.end.into())?;
         staging.clear()?;
     }
-    while let Some(batch) = exporter.gather(&mut source).await? {
-        exporter.export(batch, &mut source, &staging).await?;
+    while let Some(batch) = exporter.gather(&mut source, &mut sealing).await? {
+        exporter.export(batch, &mut source, &staging, &mut sealing).await?;
     }
-    tracing::info!("stopped; everything in the spool is in the store");
+    let is_last = sealing.end(&mut exporter.delivery).await?;
+    tracing::info!(is_last, "stopped; everything in the spool is in the store, and sealed");
     Ok(())
 }
 
@@ -126,20 +142,29 @@ impl Exporter {
     }
 
     /// The next batch, closed; `None` where the stop is requested and the spool is empty.
-    async fn gather(&self, source: &mut Source) -> Result<Option<Batch>, SpoolError> {
+    async fn gather(&mut self, source: &mut Source, sealing: &mut Sealing) -> Result<Option<Batch>, RunError> {
         let mut open: Option<Batch> = None;
         loop {
+            if sealing.is_due() {
+                sealing.seal(&mut self.delivery, false).await?;
+            }
             match source.next()? {
                 Some(Next::Batch(spooled)) => match &mut open {
                     Some(batch) if !batch.accepts(&spooled) => {
                         source.put_back(Next::Batch(spooled));
                         return Ok(open);
                     }
-                    Some(batch) => batch.append(&spooled),
-                    None => open = Some(Batch::begin(&spooled, Arc::clone(&self.label_columns))),
+                    Some(batch) => {
+                        batch.append(&spooled);
+                        self.damage.drain(..).for_each(|damage| batch.lack(&damage));
+                    }
+                    None => {
+                        let batch = open.insert(Batch::begin(&spooled, Arc::clone(&self.label_columns)));
+                        self.damage.drain(..).for_each(|damage| batch.lack(&damage));
+                    }
                 },
                 // What is behind the damage moves the cursor past it.
-                Some(Next::Damage(_)) => {}
+                Some(Next::Damage(found)) => self.damage.push(found),
                 None => {
                     self.observe(open.as_ref(), source)?;
                     if self.shutdown.is_requested() || open.as_ref().is_some_and(|batch| batch.is_due(self.limits)) {
@@ -154,8 +179,15 @@ impl Exporter {
         }
     }
 
-    async fn export(&mut self, batch: Batch, source: &mut Source, staging: &Staging) -> Result<(), RunError> {
+    async fn export(
+        &mut self,
+        batch: Batch,
+        source: &mut Source,
+        staging: &Staging,
+        sealing: &mut Sealing,
+    ) -> Result<(), RunError> {
         let end = batch.end();
+        let facts = batch.facts().clone();
         let unresolved = batch.unresolved();
         if unresolved > 0 {
             tracing::error!(
@@ -165,11 +197,12 @@ impl Exporter {
             self.metrics.unresolved_references.inc_by(unresolved);
         }
         let files = batch.into_files(self.config.retention.default)?;
-        if files.is_empty() {
+        if files.is_empty() && !facts.must_be_noted() {
             return Ok(source.done(end)?);
         }
-        let plan = staging.plan(files, end)?;
+        let plan = staging.plan(files, facts, end)?;
         self.put(staging, &plan).await?;
+        sealing.note(&plan)?;
         source.done(end)?;
         staging.clear()?;
         self.observe(None, source)?;
@@ -179,6 +212,8 @@ impl Exporter {
     async fn put(&mut self, staging: &Staging, plan: &Plan) -> Result<(), StagingError> {
         for file in &plan.files {
             self.delivery.put(&file.path, staging.read(file)?.into()).await;
+            self.metrics.objects_put.inc();
+            self.metrics.bytes_put.inc_by(file.bytes);
             self.metrics.records_exported.inc_by(file.content.rows);
             tracing::debug!(path = file.path, rows = file.content.rows, bytes = file.bytes, "put");
         }

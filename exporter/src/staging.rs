@@ -20,14 +20,15 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use podwitness_spool::Position;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::durable;
+use crate::sealing::Facts;
+
 /// The version of `plan.json`. A plan of another version is refused: nothing is put on a guess.
-pub const PLAN_VERSION: u32 = 1;
+pub const PLAN_VERSION: u32 = 2;
 
 const PLAN: &str = "plan.json";
-const UNFINISHED_PLAN: &str = "plan.json.tmp";
 
 /// What is to be put where.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,10 +39,12 @@ pub struct Plan {
     pub end: PlannedPosition,
     /// The files, in the order in which they are put.
     pub files: Vec<PlannedFile>,
+    /// What the seal that lists the files says beside them.
+    pub facts: Facts,
 }
 
-/// A [`Position`], as it stands in the plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A [`Position`], as it stands in the plan, with its order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PlannedPosition {
     segment: u64,
     offset: u64,
@@ -66,6 +69,10 @@ pub struct PlannedFile {
 /// What a seal says about a file, beside its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
+    /// Which table it is of.
+    pub table: String,
+    /// The boot in which its sequence runs.
+    pub boot: String,
     /// The namespace whose records it holds; `None` for a table that is not by namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
@@ -77,6 +84,9 @@ pub struct Content {
     pub first_seq: i64,
     /// `seq` of the last.
     pub last_seq: i64,
+    /// The first and the last of each run of `seq` that is missing in between.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holes: Vec<(i64, i64)>,
     /// The earliest time in it.
     pub first_time: DateTime<Utc>,
     /// The latest time in it.
@@ -145,7 +155,7 @@ impl Staging {
     }
 
     /// Writes `files` and the plan to put them, durably. There must be no other plan.
-    pub fn plan(&self, files: Vec<NewFile>, end: Position) -> Result<Plan, StagingError> {
+    pub fn plan(&self, files: Vec<NewFile>, facts: Facts, end: Position) -> Result<Plan, StagingError> {
         let mut planned = Vec::with_capacity(files.len());
         for (index, file) in files.into_iter().enumerate() {
             let staged = format!("{index}.parquet");
@@ -154,18 +164,16 @@ impl Staging {
                 path: file.path,
                 staged,
                 bytes: file.bytes.len() as u64,
-                sha256: sha256(&file.bytes),
+                sha256: podwitness_seals::sha256(&file.bytes),
                 content: file.content,
             });
         }
-        let plan = Plan { version: PLAN_VERSION, end: end.into(), files: planned };
+        let plan = Plan { version: PLAN_VERSION, end: end.into(), files: planned, facts };
         let text = serde_json::to_vec_pretty(&plan).expect("a plan has string keys and finite numbers");
-        self.write_synced(UNFINISHED_PLAN, &text)?;
         // The files' names must be on the disk before the plan's is.
         self.sync_folder()?;
         let path = self.folder.join(PLAN);
-        fs::rename(self.folder.join(UNFINISHED_PLAN), &path).map_err(io_error("rename", &path))?;
-        self.sync_folder()?;
+        durable::replace(&path, &text, 0o640).map_err(io_error("write", &path))?;
         Ok(plan)
     }
 
@@ -173,7 +181,7 @@ impl Staging {
     pub fn read(&self, file: &PlannedFile) -> Result<Vec<u8>, StagingError> {
         let path = self.folder.join(&file.staged);
         let bytes = fs::read(&path).map_err(io_error("read", &path))?;
-        if sha256(&bytes) == file.sha256 { Ok(bytes) } else { Err(StagingError::Damaged { path }) }
+        if podwitness_seals::sha256(&bytes) == file.sha256 { Ok(bytes) } else { Err(StagingError::Damaged { path }) }
     }
 
     /// Forgets the plan and its files. Everything up to its end must be marked done in the spool.
@@ -221,10 +229,6 @@ impl Staging {
 
 fn io_error<'a>(action: &'static str, path: &'a Path) -> impl Fn(io::Error) -> StagingError + use<'a> {
     move |source| StagingError::Io { action, path: path.to_owned(), source }
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    format!("{:x}", Sha256::digest(bytes))
 }
 
 impl From<Position> for PlannedPosition {

@@ -1,8 +1,7 @@
 //! What both node programs need from their process: logging, metrics and health over HTTP, an orderly stop, and the
-//! contract of exit codes. Nothing here knows the configuration file, Kubernetes or the kernel.
+//! contract of exit codes, what the kernel says of the clock. Nothing here knows the configuration file, Kubernetes or the kernel.
 
-#![forbid(unsafe_code)]
-
+pub mod clock;
 pub mod exit;
 pub mod http;
 pub mod logging;

@@ -1,14 +1,11 @@
 //! Whether the times of records can be trusted.
 
-#![expect(unsafe_code, reason = "no library here reads the kernel's clock discipline")]
-
 use std::fs;
-use std::io;
-use std::mem::MaybeUninit;
 use std::path::Path;
 use std::time::Duration;
 
 use nix::time::{ClockId, clock_gettime};
+use podwitness_runtime::clock::{Discipline, discipline};
 
 use super::check::{Check, sentence};
 
@@ -27,15 +24,6 @@ pub(super) fn checks() -> Vec<Check> {
     vec![synchronised(), sane()]
 }
 
-/// What the kernel's clock discipline says of itself (`adjtimex(2)`).
-#[derive(Clone, Copy, Debug)]
-struct Discipline {
-    is_synchronised: bool,
-    /// What is still to be corrected, whichever way.
-    offset: Duration,
-    estimated_error: Duration,
-}
-
 fn synchronised() -> Check {
     match discipline() {
         Ok(discipline) => judge_discipline(discipline),
@@ -43,7 +31,9 @@ fn synchronised() -> Check {
     }
 }
 
-fn judge_discipline(Discipline { is_synchronised, offset, estimated_error }: Discipline) -> Check {
+fn judge_discipline(discipline: Discipline) -> Check {
+    let Discipline { is_synchronised, offset_us, estimated_error, .. } = discipline;
+    let offset = Duration::from_micros(offset_us.unsigned_abs());
     let name = "clock.synchronised";
     if !is_synchronised {
         return Check::warning(name, "nothing keeps the clock in step with UTC", SYNCHRONISE);
@@ -62,24 +52,6 @@ fn judge_discipline(Discipline { is_synchronised, offset, estimated_error }: Dis
 
 fn milliseconds(time: Duration) -> String {
     format!("{:.3} ms", time.as_secs_f64() * 1e3)
-}
-
-fn discipline() -> io::Result<Discipline> {
-    let mut timex = MaybeUninit::<libc::timex>::zeroed();
-    // SAFETY: the pointer is to a whole `timex`; with `modes` at 0 the call only writes to it.
-    let state = unsafe { libc::adjtimex(timex.as_mut_ptr()) };
-    if state < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: it is integers throughout, zeroed, and filled in by the kernel.
-    let timex = unsafe { timex.assume_init() };
-    let offset = timex.offset.unsigned_abs();
-    let is_in_nanoseconds = timex.status & libc::STA_NANO != 0;
-    Ok(Discipline {
-        is_synchronised: state != libc::TIME_ERROR && timex.status & libc::STA_UNSYNC == 0,
-        offset: if is_in_nanoseconds { Duration::from_nanos(offset) } else { Duration::from_micros(offset) },
-        estimated_error: Duration::from_micros(timex.esterror.unsigned_abs()),
-    })
 }
 
 fn sane() -> Check {
@@ -142,8 +114,9 @@ mod tests {
     fn a_clock_that_nothing_corrects_or_that_is_far_off_is_a_warning() {
         let good = Discipline {
             is_synchronised: true,
-            offset: Duration::from_micros(12),
+            offset_us: -12,
             estimated_error: Duration::from_millis(3),
+            greatest_error: Duration::from_millis(9),
         };
         let check = judge_discipline(good);
         assert_eq!((check.state, check.advice), (State::Ok, None));
@@ -151,7 +124,7 @@ mod tests {
         let far = Duration::from_secs(2);
         for bad in [
             Discipline { is_synchronised: false, ..good },
-            Discipline { offset: far, ..good },
+            Discipline { offset_us: -2_000_000, ..good },
             Discipline { estimated_error: far, ..good },
         ] {
             assert_eq!(judge_discipline(bad).state, State::Warning, "{bad:?}");

@@ -17,6 +17,8 @@ pub struct Span {
     pub first_seq: i64,
     /// `seq` of the last.
     pub last_seq: i64,
+    /// The first and the last of each run of `seq` that is missing between the first and the last.
+    pub holes: Vec<(i64, i64)>,
     /// `time` of the first row, which names the file. Unix microseconds.
     pub opening_time: i64,
     /// The earliest time in any row. Unix microseconds.
@@ -118,12 +120,16 @@ impl Common {
             rows: 0,
             first_seq: seq,
             last_seq: seq,
+            holes: Vec::new(),
             opening_time: time,
             first_time: time,
             last_time,
             revisions: None,
         });
         span.rows += 1;
+        if seq > span.last_seq + 1 {
+            span.holes.push((span.last_seq + 1, seq - 1));
+        }
         span.last_seq = seq;
         span.first_time = span.first_time.min(time);
         span.last_time = span.last_time.max(last_time);

@@ -3,4 +3,5 @@
 mod file;
 mod kill;
 mod program;
+mod seals;
 mod support;

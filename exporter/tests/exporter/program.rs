@@ -161,13 +161,15 @@ fn a_batch_whose_cursor_had_moved_before_the_kill_is_not_exported_again() {
 
     // As a kill between the cursor's move and the plan's removal leaves it.
     let plan = serde_json::json!({
-        "version": 1,
+        "version": 2,
         "end": position_after_first_batch(&bench),
         "files": [{
             "path": bench.objects().remove(0).strip_prefix(bench.store()).unwrap(),
             "staged": "0.parquet",
             "bytes": staged.len(),
             "sha256": format!("{:x}", <sha2::Sha256 as sha2::Digest>::digest(&staged)),
+            "table": "verdicts",
+            "boot": "5c1f",
             "namespace": "shop",
             "schema_version": 1,
             "rows": 1,
@@ -177,6 +179,7 @@ fn a_batch_whose_cursor_had_moved_before_the_kill_is_not_exported_again() {
             "last_time": "2026-01-02T03:04:05Z",
             "retain_until": "2027-01-02T03:04:05Z",
         }],
+        "facts": podwitness_exporter::sealing::Facts::default(),
     });
     fs::write(bench.staging().join("0.parquet"), &staged).unwrap();
     fs::write(bench.staging().join("plan.json"), plan.to_string()).unwrap();
@@ -222,12 +225,12 @@ fn a_plan_or_a_staged_file_that_is_not_as_it_was_written_is_named_and_not_put() 
     assert!(exporter.log().contains("0.parquet is damaged"), "{}", exporter.log());
 
     let plan = bench.staging().join("plan.json");
-    let newer = fs::read_to_string(&plan).unwrap().replace("\"version\": 1", "\"version\": 9");
+    let newer = fs::read_to_string(&plan).unwrap().replace("\"version\": 2", "\"version\": 9");
     fs::write(&plan, newer).unwrap();
     let mut exporter = bench.start();
     assert_eq!(exporter.wait().code(), Some(2));
     let told = exporter.log();
-    assert!(told.contains("plan.json cannot be understood: it has version 9, and this program knows 1"), "{told}");
+    assert!(told.contains("plan.json cannot be understood: it has version 9, and this program knows 2"), "{told}");
     assert_eq!(bench.objects(), Vec::<std::path::PathBuf>::new());
 }
 

@@ -22,12 +22,23 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// One node's folders.
 pub(crate) struct Bench {
     folder: TempDir,
+    store: PathBuf,
 }
 
 impl Bench {
     /// A bench whose store is the folder [`Bench::store`].
     pub(crate) fn new() -> Self {
-        let bench = Self { folder: tempfile::tempdir().unwrap() };
+        let folder = tempfile::tempdir().unwrap();
+        Self::with_store(folder.path().join("store"), folder)
+    }
+
+    /// Another node, whose store is that of `other`.
+    pub(crate) fn with_store_of(other: &Self) -> Self {
+        Self::with_store(other.store(), tempfile::tempdir().unwrap())
+    }
+
+    fn with_store(store: PathBuf, folder: TempDir) -> Self {
+        let bench = Self { folder, store };
         bench.configure(&format!("file://{}", bench.store().display()));
         bench
     }
@@ -36,7 +47,7 @@ impl Bench {
     pub(crate) fn configure(&self, url: &str) {
         let text = format!(
             "cluster: lab\nnode: node-a\nsource: {{directory: ./cluster}}\nstore: {{url: '{url}'}}\n\
-             spool: {{path: ./spool}}\nbatch: {{maxAge: 100ms}}\nlabels: {{columns: [app]}}\n\
+             spool: {{path: ./spool}}\nbatch: {{maxAge: 100ms}}\nseal: {{interval: 1s, keyFile: ./key/node.key}}\nlabels: {{columns: [app]}}\n\
              listen: {{agent: '127.0.0.1:0', exporter: '127.0.0.1:0'}}\n"
         );
         fs::write(self.config(), text).unwrap();
@@ -59,7 +70,7 @@ impl Bench {
     }
 
     pub(crate) fn store(&self) -> PathBuf {
-        self.path("store")
+        self.store.clone()
     }
 
     /// The agent's side of the spool, in small segments.

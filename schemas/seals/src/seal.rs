@@ -63,6 +63,14 @@ impl Document for Seal {
 }
 
 impl Seal {
+    /// The rows of what it lists, by table.
+    pub fn rows(&self) -> RowsByTable {
+        self.objects.iter().fold(RowsByTable::new(), |mut rows, object| {
+            *rows.entry(object.table.clone()).or_default() += object.rows;
+            rows
+        })
+    }
+
     /// How long after its window's end the next seal may come, in microseconds: twice the interval and a minute.
     pub fn allowed_age_us(&self) -> i64 {
         let seconds = self.interval_seconds.saturating_mul(2).saturating_add(GRACE_SECONDS);

@@ -1,0 +1,173 @@
+//! What a seal says follows from what was noted, and the chain from what the store has.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use podwitness_seals::document;
+use podwitness_seals::key::{KeyId, PrivateKey};
+use podwitness_seals::seal::{Chain, Seal, Sealer};
+use podwitness_seals::time::Time;
+
+use super::head::{FoundSeal, Newest, Standing, judge};
+use super::state::{Head, Noted, State};
+use super::{Circumstances, Facts, compose};
+use crate::staging::{Content, Plan, PlannedFile};
+
+const MINUTE_US: i64 = 60_000_000;
+
+fn file(namespace: &str, seqs: (i64, i64), holes: &[(i64, i64)]) -> PlannedFile {
+    let missing: i64 = holes.iter().map(|(first, last)| last - first + 1).sum();
+    let time = Time::from_micros(seqs.0 * MINUTE_US).into();
+    PlannedFile {
+        path: format!("verdicts/{namespace}-{}.parquet", seqs.0),
+        staged: "0.parquet".to_owned(),
+        bytes: 10,
+        sha256: "00".to_owned(),
+        content: Content {
+            table: "verdicts".to_owned(),
+            boot: "boot-1".to_owned(),
+            namespace: Some(namespace.to_owned()),
+            schema_version: 2,
+            rows: u64::try_from(seqs.1 - seqs.0 + 1 - missing).unwrap(),
+            first_seq: seqs.0,
+            last_seq: seqs.1,
+            holes: holes.to_vec(),
+            first_time: time,
+            last_time: time,
+            retain_until: time,
+        },
+    }
+}
+
+fn plan(number: u64, files: Vec<PlannedFile>) -> Plan {
+    let rows = files.iter().map(|file| file.content.rows).sum();
+    Plan {
+        version: 2,
+        end: podwitness_spool::Position::new(1, number).into(),
+        files,
+        facts: Facts { spooled: BTreeMap::from([("verdicts".to_owned(), rows)]), ..Facts::default() },
+    }
+}
+
+fn at(minute: i64) -> Circumstances {
+    Circumstances {
+        boot: "boot-1".to_owned(),
+        now: Time::from_micros(minute * MINUTE_US),
+        interval: Duration::from_secs(60),
+        is_last: false,
+        sealer: Sealer { version: "1".to_owned(), started: Time::from_micros(0), after_crash: false },
+        clock: None,
+        key_id: key(1),
+        next_key_id: None,
+    }
+}
+
+fn key(seed: u8) -> KeyId {
+    PrivateKey::from_seed(&[seed; 32]).public().id()
+}
+
+fn begun() -> State {
+    let mut state = State::new("lab", "node-a");
+    state.begin();
+    state
+}
+
+fn seal(state: &mut State, minute: i64) -> Seal {
+    let seal = compose(state, &at(minute));
+    state.advance(&seal, &document::to_bytes(&seal));
+    seal
+}
+
+#[test]
+fn each_object_is_in_one_seal_however_often_its_batch_is_noted() {
+    let mut state = begun();
+    let batch = plan(1, vec![file("shop", (1, 3), &[]), file("bank", (1, 1), &[])]);
+    assert_eq!((state.note(&batch), state.note(&batch)), (Noted::Now, Noted::Before));
+    let first = seal(&mut state, 1);
+    assert_eq!(state.note(&batch), Noted::Before);
+    let second = seal(&mut state, 2);
+    let paths: Vec<&str> = first.objects.iter().map(|object| object.path.as_str()).collect();
+    assert_eq!(paths, ["verdicts/bank-1.parquet", "verdicts/shop-1.parquet"]);
+    assert_eq!(second.objects, []);
+    for seal in [&first, &second] {
+        let rows = seal.objects.iter().map(|object| object.rows).sum();
+        assert_eq!(seal.balance.differences(&BTreeMap::from([("verdicts".to_owned(), rows)])), Vec::<String>::new());
+    }
+    assert_eq!((first.seal, first.chain, first.previous_sha256.as_ref()), (1, Chain::Begins, None));
+    assert_eq!((second.seal, second.chain), (2, Chain::Continues));
+    assert_eq!(second.previous_sha256.unwrap(), state_hash(&state, 2, &first));
+    assert_eq!(second.window.start, first.window.end);
+}
+
+/// The hash of `seal`, which is the one before number `next`.
+fn state_hash(state: &State, next: u64, seal: &Seal) -> String {
+    assert_eq!(state.head.as_ref().unwrap().seal, next);
+    podwitness_seals::sha256(&document::to_bytes(seal))
+}
+
+#[test]
+fn records_that_were_read_and_are_in_no_file_are_a_difference() {
+    let mut state = begun();
+    let mut batch = plan(1, vec![file("shop", (1, 3), &[])]);
+    *batch.facts.spooled.get_mut("verdicts").unwrap() += 1;
+    state.note(&batch);
+    let sealed = seal(&mut state, 1);
+    assert_eq!(sealed.balance.differences(&BTreeMap::from([("verdicts".to_owned(), 3)])).len(), 1);
+}
+
+#[test]
+fn what_a_sequence_jumps_over_is_admitted() {
+    let mut state = begun();
+    state.note(&plan(1, vec![file("shop", (2, 9), &[(4, 5)])]));
+    state.note(&plan(2, vec![file("shop", (10, 11), &[]), file("bank", (1, 2), &[])]));
+    state.note(&plan(3, vec![file("shop", (14, 14), &[])]));
+    let gaps: Vec<(i64, i64)> = seal(&mut state, 1).gaps.iter().map(|gap| (gap.first_seq, gap.last_seq)).collect();
+    assert_eq!(gaps, [(1, 1), (4, 5), (12, 13)]);
+    assert_eq!(seal(&mut state, 2).gaps, []);
+}
+
+#[test]
+fn a_clock_that_is_set_back_breaks_no_chain() {
+    let mut state = begun();
+    seal(&mut state, 10);
+    let back = seal(&mut state, 3);
+    assert_eq!((back.window.start.micros(), back.window.end.micros()), (10 * MINUTE_US, 3 * MINUTE_US));
+}
+
+fn found(seal: &Seal) -> FoundSeal {
+    let head = Head::of(seal, &document::to_bytes(seal));
+    FoundSeal { path: head.path, number: seal.seal, bytes: document::to_bytes(seal) }
+}
+
+#[test]
+fn a_chain_is_taken_up_by_its_own_node_alone() {
+    let mut state = begun();
+    let first = seal(&mut state, 100);
+    let newest = Newest::Seals(vec![found(&first)]);
+    let lost = State::new("lab", "node-a");
+    let judged = |state: &State, newest: &Newest, boot: &str, seed: u8, minute: i64| {
+        judge(state, newest, boot, &key(seed), Time::from_micros(minute * MINUTE_US))
+    };
+    assert_eq!(judged(&state, &newest, "boot-1", 1, 101), Standing::Known);
+    assert_eq!(judged(&lost, &Newest::None, "boot-1", 1, 101), Standing::Nothing);
+    assert_eq!(judged(&lost, &Newest::Unreadable, "boot-1", 1, 101), Standing::Unreadable);
+    assert_eq!(judged(&state, &Newest::Unreadable, "boot-1", 1, 101), Standing::Known);
+    assert!(matches!(judged(&state, &Newest::None, "boot-1", 1, 101), Standing::Behind { .. }));
+    // Its own key, or its own boot, or nobody there for longer than a seal may take.
+    for (boot, seed, minute, other) in [("boot-2", 1, 101, false), ("boot-1", 2, 101, true), ("boot-2", 2, 104, true)] {
+        match judged(&lost, &newest, boot, seed, minute) {
+            Standing::Resumable { head, has_other_key } => {
+                assert_eq!((head.seal, has_other_key), (1, other), "{boot} {seed} {minute}");
+            }
+            standing => panic!("{standing:?}"),
+        }
+    }
+    assert!(matches!(judged(&lost, &newest, "boot-2", 2, 102), Standing::Foreign { .. }));
+    // Another node has gone on with it.
+    let mut other = state.clone();
+    let second = compose(&other, &Circumstances { boot: "boot-2".to_owned(), ..at(101) });
+    other.advance(&second, &document::to_bytes(&second));
+    let newest = Newest::Seals(vec![found(&second)]);
+    assert!(matches!(judged(&state, &newest, "boot-1", 1, 102), Standing::Foreign { .. }));
+    assert_eq!(judged(&other, &newest, "boot-2", 1, 102), Standing::Known);
+}
