@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use podwitness_config::Retention;
 use podwitness_datapath::{Control, HookFault, Interface, Tables as KernelTables};
 use podwitness_endpoints::Snapshot;
 use podwitness_policy::{Endpoint, Input, ObjectName, compile, policy_sha256};
@@ -23,6 +24,7 @@ use crate::{
     definitions::{self, Definitions, LedgerError},
     metrics::Metrics,
     numbering::{Numbered, number},
+    trails::{below_floor, trails},
 };
 
 /// How often the controller looks whether it should stop, and tries again what has failed.
@@ -66,6 +68,8 @@ pub(crate) struct Controller {
     pub(crate) node: String,
     /// Whether the node's witness mode is `audit`.
     pub(crate) audits: bool,
+    /// How long evidence is kept where nobody asks for more.
+    pub(crate) retention: Retention,
     /// What is enforced and witnessed here.
     pub(crate) account: Account,
     /// What was said of policies.
@@ -135,6 +139,17 @@ impl Controller {
                     tracing::warn!(%fault, "an object cannot be used; the others are");
                 }
                 self.metrics.faults("objects", update.faults.len());
+                let before = present.cluster.as_ref().map(|before| &before.cluster.trails);
+                for (namespace, asked) in below_floor(&update.cluster, &self.retention) {
+                    if before.and_then(|before| before.get(namespace)) != update.cluster.trails.get(namespace) {
+                        tracing::warn!(
+                            namespace,
+                            asked_seconds = asked.as_secs(),
+                            minimum_seconds = self.retention.minimum.as_secs(),
+                            "a namespace asks for less than retention.minimum, which holds"
+                        );
+                    }
+                }
                 let policies = update.cluster.policies.values();
                 self.metrics.faults("policies", policies.filter(|policy| !policy.faults.is_empty()).count());
                 let learnt = update.received;
@@ -192,6 +207,8 @@ impl Controller {
             number(&compiled, &update.cluster, &self.node, self.audits, &self.definitions);
         let revision = self.definitions.number_revision(&policy_sha256(&update.cluster));
         let generation = self.control.generation();
+        // Before the first record that it applies to can be made.
+        self.definitions.set_trails(trails(&update.cluster, &self.retention))?;
         let is_in_force = in_force.as_ref() == Some(&tables) && self.definitions.revision_of(generation) == revision;
         if !is_in_force {
             self.definitions.commit_generation(generation + 1, revision)?;

@@ -14,6 +14,7 @@ mod metrics;
 mod numbering;
 mod run;
 mod settings;
+mod trails;
 mod witness;
 
 pub use run::run;

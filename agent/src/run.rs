@@ -102,6 +102,7 @@ pub fn run(cli: &Cli) -> Result<Exit> {
         metrics,
         node: config.node.clone(),
         audits: config.mode == Mode::Audit,
+        retention: config.retention.clone(),
         account: Account::new(Arc::clone(&journal), unknown_endpoints),
         statements: Statements::new(Arc::clone(&journal)),
         source_is_whole,

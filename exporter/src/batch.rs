@@ -11,15 +11,17 @@ use std::time::{Duration, Instant, SystemTime};
 use arrow_array::RecordBatch;
 use chrono::{DateTime, NaiveDate, Utc};
 use parquet::errors::ParquetError;
-use podwitness_seals::seal::PolicyInForce;
+use podwitness_seals::seal::{NamespaceRetention, PolicyInForce};
 use podwitness_spool::words::CoverageEvent;
-use podwitness_spool::{Batch as Spooled, Damage, Origin, Position, Record, SegmentDefinitions};
+use podwitness_spool::{Batch as Spooled, Damage, Origin, Position, Record, SegmentDefinitions, Trail};
 
 use crate::file;
+use crate::retention::Asked;
 use crate::rows::{Common, CoverageRows, PolicyRows, Span, VerdictRows};
 use crate::sealing::Facts;
 use crate::staging::{Content, NewFile};
 use crate::table::Table;
+use crate::words;
 
 /// When a batch is closed.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +41,9 @@ pub struct Batch {
     bytes: u64,
     oldest: Option<DateTime<Utc>>,
     facts: Facts,
-    verdicts: BTreeMap<String, VerdictRows>,
+    verdicts: BTreeMap<String, (VerdictRows, Asked)>,
+    /// What is asked of that which is nobody's alone: coverage and policies.
+    asked_by_all: Asked,
     coverage: Days<CoverageRows>,
     policies: Days<PolicyRows>,
 }
@@ -73,6 +77,7 @@ impl Batch {
                 ..Facts::default()
             },
             verdicts: BTreeMap::new(),
+            asked_by_all: Asked::default(),
             coverage: Days(Vec::new()),
             policies: Days(Vec::new()),
         };
@@ -90,6 +95,11 @@ impl Batch {
         self.end = spooled.end;
         self.bytes += spooled.bytes;
         let definitions = &spooled.definitions;
+        let of_all = Asked::by_all(definitions);
+        self.asked_by_all = self.asked_by_all.and(of_all);
+        if let Some(trails) = definitions.trails() {
+            self.facts.retention = Some(trails.iter().map(retention).collect());
+        }
         for record in &spooled.records {
             *self.facts.spooled.entry(table_of(record).to_owned()).or_default() += 1;
             self.follow(record, definitions);
@@ -98,10 +108,11 @@ impl Batch {
                 Record::Verdict(verdict) => {
                     if !self.verdicts.contains_key(&verdict.namespace) {
                         let rows = VerdictRows::new(origin(), Arc::clone(&self.label_columns));
-                        self.verdicts.insert(verdict.namespace.clone(), rows);
+                        self.verdicts.insert(verdict.namespace.clone(), (rows, Asked::default()));
                     }
-                    let rows = self.verdicts.get_mut(&verdict.namespace).expect("it was put there just now");
+                    let (rows, asked) = self.verdicts.get_mut(&verdict.namespace).expect("it was put there just now");
                     rows.append(verdict, definitions);
+                    *asked = asked.and(Asked::by(&verdict.namespace, definitions, of_all));
                     file::timestamp(verdict.time_us)
                 }
                 Record::Coverage(coverage) => {
@@ -177,25 +188,38 @@ impl Batch {
 
     /// How many ids in records had no definition in the spool.
     pub fn unresolved(&self) -> u64 {
-        let verdicts = self.verdicts.values().map(VerdictRows::common);
+        let verdicts = self.verdicts.values().map(|(rows, _)| rows.common());
         let coverage = self.coverage.0.iter().map(|(_, rows)| rows.common());
         let policies = self.policies.0.iter().map(|(_, rows)| rows.common());
         verdicts.chain(coverage).chain(policies).map(Common::unresolved).sum()
     }
 
-    /// One file a namespace of verdicts, and one a day of coverage and of policies, to be kept for `retention` after the
-    /// last time in it. Empty where there are no records.
-    pub fn into_files(self, retention: Duration) -> Result<Vec<NewFile>, ParquetError> {
-        let Self { origin, verdicts, coverage, policies, .. } = self;
+    /// One file a namespace of verdicts, and one a day of coverage and of policies. A file is to be kept after the last
+    /// time in it for as long as its namespace asked for while its records were made, `default` where it asked for
+    /// nothing; one that is no namespace's for as long as any asked for. Empty where there are no records.
+    pub fn into_files(self, default: Duration) -> Result<Vec<NewFile>, ParquetError> {
+        let Self { origin, verdicts, coverage, policies, asked_by_all, .. } = self;
         let span = |common: &Common| common.span().expect("rows are there because of a record").clone();
+        let of_all = asked_by_all.retention(default);
         // What explains comes before what it explains.
-        let policies = policies.0.into_iter().map(|(_, rows)| (Table::Policies, span(rows.common()), rows.finish()));
-        let coverage = coverage.0.into_iter().map(|(_, rows)| (Table::Coverage, span(rows.common()), rows.finish()));
-        let verdicts = verdicts
-            .into_iter()
-            .map(|(namespace, rows)| (Table::Verdicts { namespace }, span(rows.common()), rows.finish()));
+        let policies =
+            policies.0.into_iter().map(|(_, rows)| (Table::Policies, span(rows.common()), rows.finish(), of_all));
+        let coverage =
+            coverage.0.into_iter().map(|(_, rows)| (Table::Coverage, span(rows.common()), rows.finish(), of_all));
+        let verdicts = verdicts.into_iter().map(|(namespace, (rows, asked))| {
+            (Table::Verdicts { namespace }, span(rows.common()), rows.finish(), asked.retention(default))
+        });
         let tables = policies.chain(coverage).chain(verdicts);
-        tables.map(|(table, span, rows)| new_file(&origin, &table, &span, &rows, retention)).collect()
+        tables.map(|(table, span, rows, retention)| new_file(&origin, &table, &span, &rows, retention)).collect()
+    }
+}
+
+fn retention(trail: &Trail) -> NamespaceRetention {
+    NamespaceRetention {
+        namespace: trail.namespace.clone(),
+        seconds: trail.retention_seconds,
+        hold: trail.legal_hold,
+        addresses: words::external_addresses(trail.external_addresses).to_string(),
     }
 }
 

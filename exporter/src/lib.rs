@@ -43,6 +43,7 @@ mod delivery;
 mod durable;
 pub mod file;
 pub mod metrics;
+mod retention;
 pub mod rows;
 pub mod run;
 pub mod sealing;

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use podwitness_spool::words::{CoverageEvent, PolicyEvent, WitnessMode};
+use podwitness_spool::words::{CoverageEvent, ExternalAddresses, PolicyEvent, WitnessMode};
 use podwitness_wire::{Direction, EventKind, ICMP, ICMPV6, Known, Reason, SCTP, TCP, UDP, Verdict};
 
 /// A word of the vocabulary, or the number itself.
@@ -23,6 +23,10 @@ pub(crate) fn coverage_event(number: u32) -> Word {
 
 pub(crate) fn policy_event(number: u32) -> Word {
     word(number, |byte| PolicyEvent::from_number(byte).map(PolicyEvent::name))
+}
+
+pub(crate) fn external_addresses(number: u32) -> Word {
+    word(number, |byte| ExternalAddresses::from_number(byte).map(ExternalAddresses::name))
 }
 
 /// `None` for 0, which stands for absent in the spool; so in the four that follow.

@@ -9,7 +9,7 @@ use std::path::Path;
 use arrow_schema::Schema;
 use podwitness_schemas::metadata::DESCRIPTION;
 use podwitness_schemas::{coverage, policies, verdicts};
-use podwitness_spool::words::{CoverageEvent, PolicyEvent, WitnessMode};
+use podwitness_spool::words::{CoverageEvent, ExternalAddresses, PolicyEvent, WitnessMode};
 use podwitness_wire::{Direction, EventKind, Known, NatResolution, Reason, Verdict};
 
 fn assert_golden(name: &str, actual: &str) {
@@ -84,5 +84,6 @@ fn the_list_of_reasons_is_that_of_the_kernel() {
     section!(page, "event of coverage", CoverageEvent);
     section!(page, "mode of coverage", WitnessMode);
     section!(page, "event of policies", PolicyEvent);
+    section!(page, "addresses of retention, in seals and deletions", ExternalAddresses);
     assert_golden("REASONS.md", &page);
 }

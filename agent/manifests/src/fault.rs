@@ -244,6 +244,9 @@ pub enum Mistake {
     /// Not a duration.
     #[error("is `{0}`, which is no duration; write a whole number and its unit (s, m, h, d), such as 400d")]
     Duration(String),
+    /// Longer than evidence can be kept.
+    #[error("is `{0}`, and the longest is 36500d (a hundred years), which is taken; write that at most")]
+    Retention(String),
     /// An `AuditTrail` that does not count.
     #[error("is `{0}`; only the one called `default` counts in its namespace, so give it that name or take it away")]
     TrailName(String),

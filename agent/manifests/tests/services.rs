@@ -197,6 +197,14 @@ fn what_is_wrong_with_an_audit_trail_loses_and_reveals_nothing() {
         let (trail, faults) = self::trail(&format!("{{retention: '{retention}'}}"));
         assert_eq!((trail.retention, faults.len()), (None, 1), "{retention}");
     }
+    let (trail, faults) = self::trail("{retention: 36501d}");
+    assert_eq!(trail.retention, Some(Duration::from_secs(36_500 * 86_400)));
+    assert_eq!(
+        faults,
+        [
+            "`spec.retention` is `36501d`, and the longest is 36500d (a hundred years), which is taken; write that at most"
+        ]
+    );
     assert_eq!(self::trail("[]").1, ["`spec` is `[]`; write an object (this part is left out until then)"]);
 }
 

@@ -10,7 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use podwitness_spool::{Identity, PolicyRule, RuleSet};
+use podwitness_spool::{Identity, PolicyRule, RuleSet, Trail};
 use serde::{Deserialize, Serialize};
 
 const FILE_NAME: &str = "definitions.jsonl";
@@ -53,6 +53,7 @@ pub(super) enum Entry {
     Service { id: u32, namespace: String, name: String },
     Revision { number: i64, sha256: String },
     Generation { number: u64, revision: i64 },
+    Trails(Vec<TrailLine>),
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,6 +78,15 @@ pub(super) struct RuleSetLine {
     policies: Vec<(String, String, String, Option<i32>)>,
 }
 
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TrailLine {
+    namespace: String,
+    retention_seconds: u64,
+    legal_hold: bool,
+    external_addresses: u32,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct FirstLine {
     boot: String,
@@ -91,7 +101,7 @@ pub(super) struct Ledger {
 
 impl Ledger {
     /// Opens the ledger of this boot, with what is in it. One of another boot is replaced; of its entries only the
-    /// revisions are given.
+    /// newest revision and the newest trails are kept and given, which are no kernel's.
     pub(super) fn open(folder: &Path, boot: &str) -> Result<(Self, Vec<Entry>), LedgerError> {
         fs::create_dir_all(folder).map_err(disk("make", folder))?;
         let path = folder.join(FILE_NAME);
@@ -107,16 +117,19 @@ impl Ledger {
             file.set_len(whole as u64).map_err(disk("cut", &path))?;
             return Ok((Self { path, file }, entries));
         }
-        entries.retain(|entry| matches!(entry, Entry::Revision { .. }));
-        let ledger = Self::create(folder, path, boot, entries.last())?;
+        let newest = |is: fn(&Entry) -> bool| entries.iter().rfind(|entry| is(entry)).cloned();
+        let revision = newest(|entry| matches!(entry, Entry::Revision { .. }));
+        let trails = newest(|entry| matches!(entry, Entry::Trails(_)));
+        entries = revision.into_iter().chain(trails).collect();
+        let ledger = Self::create(folder, path, boot, &entries)?;
         Ok((ledger, entries))
     }
 
     /// Replaces the file by one of this boot.
-    fn create(folder: &Path, path: PathBuf, boot: &str, newest: Option<&Entry>) -> Result<Self, LedgerError> {
+    fn create(folder: &Path, path: PathBuf, boot: &str, kept: &[Entry]) -> Result<Self, LedgerError> {
         let new = path.with_extension("new");
         let mut text = line(&FirstLine { boot: boot.to_owned() });
-        text.extend(newest.map(line).unwrap_or_default());
+        text.extend(kept.iter().flat_map(line));
         let mut file = File::create(&new).map_err(disk("make", &new))?;
         file.write_all(&text).and_then(|()| file.sync_all()).map_err(disk("write", &new))?;
         fs::rename(&new, &path).map_err(disk("replace", &path))?;
@@ -175,6 +188,20 @@ impl From<IdentityLine> for Identity {
     fn from(line: IdentityLine) -> Self {
         let IdentityLine { id, namespace, pod, pod_uid, service_account, workload_kind, workload, node, labels } = line;
         Self { id, namespace, pod, pod_uid, service_account, workload_kind, workload, node, labels }
+    }
+}
+
+impl From<&Trail> for TrailLine {
+    fn from(trail: &Trail) -> Self {
+        let Trail { namespace, retention_seconds, legal_hold, external_addresses } = trail.clone();
+        Self { namespace, retention_seconds, legal_hold, external_addresses }
+    }
+}
+
+impl From<TrailLine> for Trail {
+    fn from(line: TrailLine) -> Self {
+        let TrailLine { namespace, retention_seconds, legal_hold, external_addresses } = line;
+        Self { namespace, retention_seconds, legal_hold, external_addresses }
     }
 }
 

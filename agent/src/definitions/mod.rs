@@ -1,4 +1,5 @@
-//! What the numbers in kernel tables and events mean: identities, rule sets, policy revisions and table generations.
+//! What the numbers in kernel tables and events mean: identities, rule sets, policy revisions and table generations. And
+//! what namespaces ask for the evidence about them, which an agent must know before it has read the cluster again.
 //!
 //! # Invariants
 //!
@@ -16,12 +17,12 @@ use std::{
     collections::HashMap,
     net::IpAddr,
     path::Path,
-    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use ipnet::IpNet;
 use podwitness_policy::ObjectName;
-use podwitness_spool::{Identity, Revision, RuleSet};
+use podwitness_spool::{Definitions as _, Identity, Revision, RuleSet, Trail};
 use podwitness_wire::Known;
 
 pub(crate) use ledger::LedgerError;
@@ -58,6 +59,8 @@ struct Book {
     newest_revision: Revision,
     generations: HashMap<u64, i64>,
     present: Present,
+    /// By namespace; `None` where no agent has known them yet.
+    trails: Option<Arc<[Trail]>>,
     /// Given numbers, not on the disk yet.
     unwritten: Vec<Entry>,
 }
@@ -108,6 +111,7 @@ impl Definitions {
             newest_revision: Revision::default(),
             generations: HashMap::new(),
             present: Present::default(),
+            trails: None,
             unwritten: Vec::new(),
         };
         for entry in entries {
@@ -187,6 +191,18 @@ impl Definitions {
         self.write().present = present;
     }
 
+    /// Says what namespaces ask for from now on, and makes it durable.
+    pub(crate) fn set_trails(&self, mut trails: Vec<Trail>) -> Result<(), LedgerError> {
+        trails.sort_unstable_by(|left, right| left.namespace.cmp(&right.namespace));
+        if self.trails().as_deref() == Some(&trails[..]) {
+            return Ok(());
+        }
+        let mut book = self.write();
+        book.ledger.append(&[Entry::Trails(trails.iter().map(Into::into).collect())])?;
+        book.trails = Some(trails.into());
+        Ok(())
+    }
+
     /// The identity that is behind an interface now.
     pub(crate) fn present_at_interface(&self, interface: u32) -> Option<u32> {
         self.read().present.by_interface.get(&interface).copied()
@@ -235,6 +251,10 @@ impl podwitness_spool::Definitions for Definitions {
     fn revision(&self, number: i64) -> Option<Revision> {
         self.read().revisions.get(&number).cloned()
     }
+
+    fn trails(&self) -> Option<Arc<[Trail]>> {
+        self.read().trails.clone()
+    }
 }
 
 impl Book {
@@ -253,6 +273,7 @@ impl Book {
             Entry::Generation { number, revision } => {
                 self.generations.insert(number, revision);
             }
+            Entry::Trails(trails) => self.trails = Some(trails.into_iter().map(Into::into).collect()),
         }
     }
 

@@ -85,3 +85,27 @@ fn a_damaged_line_is_named_by_its_place() {
     let error = Definitions::open(folder.path(), "boot-1").unwrap_err().to_string();
     assert!(error.starts_with("line 2 of the definitions in "), "{error}");
 }
+
+#[test]
+fn what_namespaces_ask_for_is_known_to_the_next_agent_in_this_boot_and_another() {
+    let trail = |namespace: &str| Trail {
+        namespace: namespace.to_owned(),
+        retention_seconds: 60,
+        legal_hold: true,
+        external_addresses: 3,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let first = Definitions::open(folder.path(), "boot-1").unwrap();
+    assert_eq!(first.trails(), None, "nobody has said anything yet");
+    first.set_trails(vec![trail("shop"), trail("bank")]).unwrap();
+    drop(first);
+    for boot in ["boot-1", "boot-2", "boot-2"] {
+        let next = Definitions::open(folder.path(), boot).unwrap();
+        assert_eq!(next.trails().as_deref(), Some(&[trail("bank"), trail("shop")][..]), "{boot}");
+    }
+    let last = Definitions::open(folder.path(), "boot-2").unwrap();
+    last.set_trails(Vec::new()).unwrap();
+    drop(last);
+    let after = Definitions::open(folder.path(), "boot-2").unwrap();
+    assert_eq!(after.trails().as_deref(), Some(&[][..]), "that there are none is known");
+}

@@ -19,7 +19,7 @@ use std::{
 
 use podwitness_datapath::{Outlet, Position, Sweep};
 use podwitness_runtime::{readiness::Condition, shutdown::Shutdown};
-use podwitness_spool::{Checkpoint, Record, SpoolError, Writer};
+use podwitness_spool::{Checkpoint, Definitions as _, Record, SpoolError, Trail, Writer};
 
 use crate::{clock::Clock, coverage::Journal, definitions::Definitions, full_tables::FullTables, metrics::Metrics};
 use backends::Backends;
@@ -57,6 +57,8 @@ pub(crate) struct Witness {
     backends: Backends,
     /// Up to where denials are in the spool.
     drained: Drained,
+    /// What namespaces ask for, as the spool has been told.
+    told_trails: Option<Arc<[Trail]>>,
     /// The spool did not take the last commit.
     is_refused: bool,
     clock: Clock,
@@ -118,6 +120,7 @@ impl Witness {
             intervals,
             position,
             drained,
+            told_trails: None,
             is_refused: false,
             clock: Clock::read()?,
             full_tables: FullTables::default(),
@@ -182,7 +185,21 @@ impl Witness {
 
     /// Brings what is there into the spool. False where the spool takes nothing now.
     fn bring_out(&mut self, drains: bool) -> Result<bool, WitnessError> {
-        Ok(self.bring_out_journal() && self.bring_out_events()? && (!drains || self.bring_out_denials()?))
+        Ok(self.bring_out_journal()
+            && self.tell_trails()
+            && self.bring_out_events()?
+            && (!drains || self.bring_out_denials()?))
+    }
+
+    /// Has the spool know what namespaces ask for, also where there is no record that it applies to.
+    fn tell_trails(&mut self) -> bool {
+        if self.definitions.trails() == self.told_trails {
+            return true;
+        }
+        match self.commit(Vec::new(), self.position, self.drained) {
+            Ok(()) => true,
+            Err(error) => self.refused(&error),
+        }
     }
 
     fn bring_out_journal(&mut self) -> bool {
@@ -282,11 +299,14 @@ impl Witness {
             drained_entries: u32::try_from(drained.entries).expect("a table has no more entries than 32 bits count"),
         };
         let lost = losses_by_reason(&records);
+        // Where others are set in between, the next commit is told of them.
+        let trails = self.definitions.trails();
         let committed = self.spool.commit(records, &*self.definitions, &checkpoint)?;
         if let Some(trouble) = committed.worked_around {
             tracing::error!(error = %trouble, "the disk refused a write; the verdicts are in the spool all the same");
         }
         self.metrics.committed(committed.records, &lost);
+        self.told_trails = trails;
         self.is_refused = false;
         self.is_keeping_up.set(true);
         Ok(())

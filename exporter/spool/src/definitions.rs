@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::envelope::StoredBatch;
-use crate::message::{Checkpoint, Identity, Record, Revision, RuleSet};
+use crate::envelope::{StoredBatch, Trails};
+use crate::message::{Checkpoint, Identity, Record, Revision, RuleSet, Trail};
 
 /// Where the writer asks for the definitions that records refer to.
 ///
@@ -17,6 +17,11 @@ pub trait Definitions {
     fn rule_set(&self, id: u32) -> Option<RuleSet>;
     /// The policy revision with this number; never asked for 0.
     fn revision(&self, number: i64) -> Option<Revision>;
+    /// The trails of all namespaces that have one, by namespace; `None` where nobody knows them yet. They are stated in
+    /// each segment before its first record, and before the first record after a change.
+    fn trails(&self) -> Option<Arc<[Trail]>> {
+        None
+    }
 }
 
 /// The definitions in force for the records of a batch. Cheap to copy; a batch's never change under its holder.
@@ -25,6 +30,7 @@ pub struct SegmentDefinitions {
     identities: HashMap<u32, Arc<Identity>>,
     rule_sets: HashMap<u32, Arc<RuleSet>>,
     revisions: HashMap<i64, Arc<Revision>>,
+    trails: Option<Arc<[Trail]>>,
 }
 
 impl SegmentDefinitions {
@@ -43,13 +49,31 @@ impl SegmentDefinitions {
         self.revisions.get(&number)
     }
 
+    /// The trails in force for these records, of all namespaces that have one, by namespace; `None` where the writer did
+    /// not know them, or was of a version that does not state them.
+    pub fn trails(&self) -> Option<&Arc<[Trail]>> {
+        self.trails.as_ref()
+    }
+
+    /// The trail of a namespace; `None` where it has none, or none is known.
+    pub fn trail(&self, namespace: &str) -> Option<&Trail> {
+        let trails = self.trails.as_ref()?;
+        let found = trails.binary_search_by(|trail| trail.namespace.as_str().cmp(namespace));
+        found.ok().map(|index| &trails[index])
+    }
+
     /// Takes the definitions out of a batch. Copies the maps only if somebody holds the ones before and there is
     /// something new.
     pub(crate) fn learn(this: &mut Arc<Self>, batch: &mut StoredBatch) {
-        if batch.identities.is_empty() && batch.rule_sets.is_empty() && batch.revisions.is_empty() {
+        let StoredBatch { identities, rule_sets, revisions, trails, .. } = &*batch;
+        if identities.is_empty() && rule_sets.is_empty() && revisions.is_empty() && trails.is_none() {
             return;
         }
         let known = Arc::make_mut(this);
+        if let Some(Trails { mut trails }) = batch.trails.take() {
+            trails.sort_unstable_by(|left, right| left.namespace.cmp(&right.namespace));
+            known.trails = Some(trails.into());
+        }
         known.identities.extend(batch.identities.drain(..).map(|found| (found.id, Arc::new(found))));
         known.rule_sets.extend(batch.rule_sets.drain(..).map(|found| (found.id, Arc::new(found))));
         known.revisions.extend(batch.revisions.drain(..).map(|found| (found.number, Arc::new(found))));
@@ -63,12 +87,15 @@ pub(crate) struct Defined {
     identities: HashSet<u32>,
     rule_sets: HashSet<u32>,
     revisions: HashSet<i64>,
+    trails: Option<Arc<[Trail]>>,
 }
 
 impl Defined {
     /// A batch without records that defines what these records refer to and this segment has not defined.
     pub(crate) fn head(&self, records: &[Record], source: &dyn Definitions, checkpoint: &Checkpoint) -> StoredBatch {
-        let mut head = StoredBatch { checkpoint: checkpoint.clone(), ..StoredBatch::default() };
+        let trails = source.trails().filter(|trails| self.trails.as_ref() != Some(trails));
+        let trails = trails.map(|trails| Trails { trails: trails.to_vec() });
+        let mut head = StoredBatch { checkpoint: checkpoint.clone(), trails, ..StoredBatch::default() };
         let (mut identities, mut rule_sets, mut revisions) = (HashSet::new(), HashSet::new(), HashSet::new());
         for record in records {
             let References { identities: of_identities, rule_sets: of_rule_sets, revision } = references(record);
@@ -96,6 +123,9 @@ impl Defined {
         self.identities.extend(head.identities.iter().map(|defined| defined.id));
         self.rule_sets.extend(head.rule_sets.iter().map(|defined| defined.id));
         self.revisions.extend(head.revisions.iter().map(|defined| defined.number));
+        if let Some(Trails { trails }) = &head.trails {
+            self.trails = Some(trails.as_slice().into());
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use prost::Message as _;
 
-use crate::message::{Checkpoint, Identity, Origin, Record, Revision, RuleSet};
+use crate::message::{Checkpoint, Identity, Origin, Record, Revision, RuleSet, Trail};
 
 /// The payload of every frame.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -63,6 +63,16 @@ pub(crate) struct StoredBatch {
     pub(crate) revisions: Vec<Revision>,
     #[prost(message, repeated, tag = "5")]
     pub(crate) entries: Vec<Entry>,
+    /// All trails, where they are others than those stated in the segment before.
+    #[prost(message, optional, tag = "6")]
+    pub(crate) trails: Option<Trails>,
+}
+
+/// The trails of all namespaces that have one, by namespace.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Trails {
+    #[prost(message, repeated, tag = "1")]
+    pub(crate) trails: Vec<Trail>,
 }
 
 /// A record, or nothing where a newer program has written a kind that this one does not know.
@@ -138,6 +148,7 @@ mod tests {
             rule_sets: vec![RuleSet { id: 4, policies: Vec::new() }],
             revisions: vec![Revision { number: 5, sha256: "ab".to_owned() }],
             entries: Vec::new(),
+            trails: None,
         };
         let mut ours = Vec::new();
         encode_batch(&batch, &records, &mut ours);

@@ -52,6 +52,9 @@
 //!
 //! **Definitions** stand in the batch that first refers to them in their segment, and hold from that batch on. For an
 //! id that the writer was not given a definition for, there is none, and the column is null.
+//!
+//! **Trails**, what namespaces ask for the evidence about them, are stated all together: by the first batch of a segment,
+//! and by the first one after a change. What a statement does not name has none any more.
 #![forbid(unsafe_code)]
 
 mod cursor;
@@ -79,7 +82,8 @@ pub use definitions::{Definitions, SegmentDefinitions};
 pub use error::{Damage, DamageKind, SpoolError};
 pub use look::{Look, look};
 pub use message::{
-    Checkpoint, Coverage, Identity, Origin, PolicyRule, PolicyVersion, Record, Revision, RuleSet, Service, Verdict,
+    Checkpoint, Coverage, Identity, Origin, PolicyRule, PolicyVersion, Record, Revision, RuleSet, Service, Trail,
+    Verdict,
 };
 pub use position::Position;
 pub use reader::{Batch, Reader};

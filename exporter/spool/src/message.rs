@@ -324,6 +324,24 @@ pub struct Revision {
     pub sha256: String,
 }
 
+/// What a namespace asks for the evidence about it (`AuditTrail`), with what the configuration says where it asks for
+/// nothing.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct Trail {
+    /// The namespace.
+    #[prost(string, tag = "1")]
+    pub namespace: String,
+    /// How long its records are kept, in seconds, never less than the configured floor.
+    #[prost(uint64, tag = "2")]
+    pub retention_seconds: u64,
+    /// Whether nothing of it may be deleted.
+    #[prost(bool, tag = "3")]
+    pub legal_hold: bool,
+    /// [`ExternalAddresses`](crate::words::ExternalAddresses).
+    #[prost(uint32, tag = "4")]
+    pub external_addresses: u32,
+}
+
 /// Who writes: the same for every record of a segment.
 #[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
 pub struct Origin {

@@ -1,4 +1,4 @@
-//! The closed lists of words that are no kernel's: what coverage and policy records say. One number in the spool and one
+//! The closed lists of words that are no kernel's: what coverage and policy records, and namespaces' trails, say. One number in the spool and one
 //! word in the column each. Lists are append-only: a number is never given a second meaning.
 
 use podwitness_wire::vocabulary;
@@ -25,6 +25,15 @@ vocabulary! {
         Ended = 2, "ended": "The version took effect no more.";
         InForce = 3, "in-force": "The version is in force; a part of a statement.";
         Statement = 4, "statement": "All that is in force is stated: the `in-force` rows that follow, as many as `count`.";
+    }
+}
+
+vocabulary! {
+    /// How addresses outside the cluster stand in the records of a namespace.
+    ExternalAddresses {
+        Full = 1, "full": "As they are.";
+        Truncate = 2, "truncate": "As the network around them: /24 of IPv4, /48 of IPv6.";
+        Hmac = 3, "hmac": "As a keyed hash.";
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a file looks like to its readers.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::{Bench, Dictionary, TIME, attached, checkpoint, effective, open, origin, verdict};
@@ -15,7 +16,9 @@ use podwitness_exporter::file::ROW_GROUP_ROWS;
 use podwitness_exporter::staging::NewFile;
 use podwitness_schemas::metadata;
 use podwitness_spool::words::{CoverageEvent, PolicyEvent, WitnessMode};
-use podwitness_spool::{Coverage, PolicyVersion, Reader, Record, Service, Verdict};
+use podwitness_spool::{
+    Coverage, Definitions, Identity, PolicyVersion, Reader, Record, Revision, RuleSet, Service, Trail, Verdict,
+};
 use podwitness_wire as wire;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -458,4 +461,68 @@ fn columns_are_encoded_for_those_who_ask() {
     }
     assert!(group.get_column_bloom_filter(column("reason")).is_none());
     assert!(files[0].bytes.len() < rows * 8, "{} bytes for {rows} rows", files[0].bytes.len());
+}
+
+/// What [`Dictionary`] knows, and that these namespaces ask for so many seconds.
+struct Asking(&'static [(&'static str, u64)]);
+
+impl Definitions for Asking {
+    fn identity(&self, id: u32) -> Option<Identity> {
+        Dictionary.identity(id)
+    }
+
+    fn rule_set(&self, id: u32) -> Option<RuleSet> {
+        Dictionary.rule_set(id)
+    }
+
+    fn revision(&self, number: i64) -> Option<Revision> {
+        Dictionary.revision(number)
+    }
+
+    fn trails(&self) -> Option<Arc<[Trail]>> {
+        let trails = self.0.iter().map(|&(namespace, retention_seconds)| Trail {
+            namespace: namespace.to_owned(),
+            retention_seconds,
+            ..Trail::default()
+        });
+        Some(trails.collect())
+    }
+}
+
+#[test]
+fn a_file_is_kept_for_the_longest_that_its_namespace_asked_for_while_its_records_were_made() {
+    let bench = Bench::new();
+    let mut writer = bench.writer(origin());
+    let all = || vec![open("bank", 1), open("lab", 1), open("shop", 1), open("_unknown", 1), attached(7), effective(1)];
+    let day = DAY.as_secs();
+    let commits: [&'static [(&'static str, u64)]; 3] =
+        [&[("bank", 60), ("shop", 3 * 86_400)], &[("bank", 60), ("shop", 60)], &[("bank", 120)]];
+    for (trails, position) in commits.into_iter().zip(1..) {
+        writer.commit(all(), &Asking(trails), &checkpoint(position)).unwrap();
+    }
+    let mut reader = Reader::open(&bench.spool()).unwrap();
+    let mut batch = Batch::begin(&reader.next().unwrap().unwrap(), ["app".to_owned()].into());
+    while let Some(spooled) = reader.next().unwrap() {
+        batch.append(&spooled);
+    }
+    let files = batch.into_files(DAY).unwrap();
+    let kept: HashMap<_, _> = files
+        .iter()
+        .map(|file| {
+            let content = &file.content;
+            let table = file.path.split('/').next().unwrap().to_owned();
+            let kept = (content.retain_until - content.last_time).num_seconds().cast_unsigned();
+            (content.namespace.clone().unwrap_or(table), kept)
+        })
+        .collect();
+    let expected = [
+        ("bank", 120),
+        ("lab", day),
+        ("shop", 3 * day),
+        // Nobody's alone, so as long as anybody asked for.
+        ("_unknown", 3 * day),
+        ("coverage", 3 * day),
+        ("policies", 3 * day),
+    ];
+    assert_eq!(kept, expected.map(|(name, seconds)| (name.to_owned(), seconds)).into());
 }

@@ -13,6 +13,9 @@ use crate::fault::{Effect, Mistake, Problem};
 /// The name of the one that counts in its namespace.
 const NAME: &str = "default";
 
+/// As in the configuration. A time later than that could not be written in evidence.
+const LONGEST: Duration = Duration::from_secs(36_500 * 86_400);
+
 /// In seconds, as in the configuration.
 const DURATION_UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
 
@@ -56,9 +59,13 @@ fn set(trail: &mut AuditTrail, field: &str, value: &Value) -> Option<Problem> {
     let used = |mistake| Some(Problem { path: path.clone(), mistake, effect: Effect::Used });
     match field {
         "retention" => {
-            trail.retention = duration(text);
-            let mistake = || Mistake::Duration(shown(value));
-            trail.retention.is_none().then(|| left_out(path.clone(), mistake()))
+            let asked = duration(text);
+            trail.retention = asked.map(|asked| asked.min(LONGEST));
+            match asked {
+                None => Some(left_out(path, Mistake::Duration(shown(value)))),
+                Some(asked) if asked > LONGEST => used(Mistake::Retention(shown(value))),
+                Some(_) => None,
+            }
         }
         "legalHold" => {
             trail.legal_hold = value.as_bool().unwrap_or(true);

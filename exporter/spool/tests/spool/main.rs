@@ -6,3 +6,4 @@ mod look;
 mod model;
 mod ordinary;
 mod samples;
+mod trails;

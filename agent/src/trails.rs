@@ -1,0 +1,69 @@
+//! What namespaces ask for the evidence about them, as the exporter is told it: with the configuration's default where a
+//! namespace asks for nothing, and never less than its floor.
+
+use std::time::Duration;
+
+use podwitness_config::Retention;
+use podwitness_policy::{AuditTrail, Cluster, ExternalAddresses};
+use podwitness_spool::{Trail, words};
+
+/// The trails of a cluster.
+pub(crate) fn trails(cluster: &Cluster, configured: &Retention) -> Vec<Trail> {
+    cluster.trails.values().map(|trail| stated(trail, configured)).collect()
+}
+
+/// What a namespace asks for that is less than the floor.
+pub(crate) fn below_floor<'a>(
+    cluster: &'a Cluster,
+    configured: &Retention,
+) -> impl Iterator<Item = (&'a str, Duration)> {
+    let floor = configured.minimum;
+    let asked = cluster.trails.values().filter_map(|trail| Some((trail.name.namespace.as_str(), trail.retention?)));
+    asked.filter(move |(_, asked)| *asked < floor)
+}
+
+fn stated(trail: &AuditTrail, configured: &Retention) -> Trail {
+    let retention = trail.retention.unwrap_or(configured.default).max(configured.minimum);
+    let external_addresses = match trail.external_addresses {
+        ExternalAddresses::Full => words::ExternalAddresses::Full,
+        ExternalAddresses::Truncate => words::ExternalAddresses::Truncate,
+        ExternalAddresses::Hmac => words::ExternalAddresses::Hmac,
+    };
+    Trail {
+        namespace: trail.name.namespace.clone(),
+        // A part of a second counts as a whole one: less would be less than was asked for.
+        retention_seconds: retention.as_secs() + u64::from(retention.subsec_nanos() > 0),
+        legal_hold: trail.legal_hold,
+        external_addresses: external_addresses.number().into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use podwitness_policy::ObjectName;
+
+    use super::*;
+
+    #[test]
+    fn a_namespace_gets_what_it_asks_for_the_default_where_it_asks_for_nothing_and_the_floor_at_least() {
+        let configured = Retention { default: Duration::from_secs(400), minimum: Duration::from_millis(89_500) };
+        let mut cluster = Cluster::default();
+        for (namespace, retention) in [("long", Some(500)), ("none", None), ("short", Some(30))] {
+            let trail = AuditTrail {
+                name: ObjectName::new(namespace, "default"),
+                retention: retention.map(Duration::from_secs),
+                legal_hold: namespace == "short",
+                mode: None,
+                external_addresses: ExternalAddresses::Truncate,
+            };
+            cluster.trails.insert(namespace.to_owned(), trail);
+        }
+        let stated = trails(&cluster, &configured);
+        let told: Vec<_> =
+            stated.iter().map(|trail| (trail.namespace.as_str(), trail.retention_seconds, trail.legal_hold)).collect();
+        assert_eq!(told, [("long", 500, false), ("none", 400, false), ("short", 90, true)]);
+        assert!(stated.iter().all(|trail| trail.external_addresses == 2));
+        let below: Vec<_> = below_floor(&cluster, &configured).collect();
+        assert_eq!(below, [("short", Duration::from_secs(30))]);
+    }
+}
