@@ -49,5 +49,6 @@ pub mod run;
 pub mod sealing;
 mod source;
 pub mod staging;
+pub mod step;
 pub mod table;
 mod words;

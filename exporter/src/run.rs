@@ -17,6 +17,7 @@ use crate::metrics::Metrics;
 use crate::sealing::{Sealing, SealingError};
 use crate::source::{Next, Source};
 use crate::staging::{Plan, Staging, StagingError};
+use crate::step::Step;
 
 /// How often the spool is looked at when nothing was there. The agent commits at most ten times a second.
 const POLL: Duration = Duration::from_millis(250);
@@ -200,10 +201,12 @@ impl Exporter {
         if files.is_empty() && !facts.must_be_noted() {
             return Ok(source.done(end)?);
         }
+        Step::Gathered.reached();
         let plan = staging.plan(files, facts, end)?;
         self.put(staging, &plan).await?;
         sealing.note(&plan)?;
         source.done(end)?;
+        Step::Done.reached();
         staging.clear()?;
         self.observe(None, source)?;
         Ok(())
@@ -216,7 +219,9 @@ impl Exporter {
             self.metrics.bytes_put.inc_by(file.bytes);
             self.metrics.records_exported.inc_by(file.content.rows);
             tracing::debug!(path = file.path, rows = file.content.rows, bytes = file.bytes, "put");
+            Step::Put.reached();
         }
+        Step::AllPut.reached();
         Ok(())
     }
 

@@ -24,6 +24,7 @@ use thiserror::Error;
 
 use crate::durable;
 use crate::sealing::Facts;
+use crate::step::Step;
 
 /// The version of `plan.json`. A plan of another version is refused: nothing is put on a guess.
 pub const PLAN_VERSION: u32 = 2;
@@ -160,6 +161,7 @@ impl Staging {
         for (index, file) in files.into_iter().enumerate() {
             let staged = format!("{index}.parquet");
             self.write_synced(&staged, &file.bytes)?;
+            Step::Staged.reached();
             planned.push(PlannedFile {
                 path: file.path,
                 staged,
@@ -174,6 +176,7 @@ impl Staging {
         self.sync_folder()?;
         let path = self.folder.join(PLAN);
         durable::replace(&path, &text, 0o640).map_err(io_error("write", &path))?;
+        Step::Planned.reached();
         Ok(plan)
     }
 
@@ -189,6 +192,7 @@ impl Staging {
         let path = self.folder.join(PLAN);
         fs::remove_file(&path).map_err(io_error("remove", &path))?;
         self.sync_folder()?;
+        Step::Unplanned.reached();
         self.remove_files()
     }
 

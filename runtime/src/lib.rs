@@ -7,3 +7,4 @@ pub mod http;
 pub mod logging;
 pub mod readiness;
 pub mod shutdown;
+pub mod step;

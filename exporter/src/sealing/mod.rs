@@ -46,6 +46,7 @@ use thiserror::Error;
 use crate::delivery::Delivery;
 use crate::metrics::Metrics;
 use crate::staging::Plan;
+use crate::step::Step;
 pub use compose::{Circumstances, compose};
 pub use facts::Facts;
 use head::{Newest, Standing, judge, newest_in};
@@ -159,6 +160,7 @@ impl Sealing {
         if self.state.note(plan) == Noted::Now {
             self.file.save(&self.state)?;
         }
+        Step::Noted.reached();
         Ok(())
     }
 
@@ -198,23 +200,29 @@ impl Sealing {
             },
         );
         self.look_at_balance(&seal);
+        Step::Composed.reached();
         let staged = Staged::sign(&seal, &self.keys);
         self.state.stage(staged, &seal);
         self.file.save(&self.state)?;
+        Step::SealStaged.reached();
         self.put_staged(delivery).await
     }
 
     async fn put_staged(&mut self, delivery: &mut Delivery) -> Result<(), SealingError> {
         let Some(staged) = &self.state.staged else { return Ok(()) };
         delivery.put(&layout::key_path(&staged.key_id.0), staged.key_pem.clone().into_bytes().into()).await;
+        Step::KeyPut.reached();
         let signature_path = format!("{}{}", staged.path, layout::SIGNATURE_SUFFIX);
         delivery.put(&signature_path, staged.signature().into()).await;
+        Step::SignaturePut.reached();
         delivery.put(&staged.path, staged.document.clone().into_bytes().into()).await;
+        Step::SealPut.reached();
         tracing::debug!(path = staged.path, "sealed");
         self.metrics.seals.inc();
         self.metrics.last_seal_time.set(seconds(now()));
         self.state.sealed();
         self.file.save(&self.state)?;
+        Step::Sealed.reached();
         let expected = self.state.head.as_ref().map(|head| &head.next_key_id);
         Ok(self.keys.turn(expected)?)
     }

@@ -2,6 +2,7 @@
 
 mod file;
 mod kill;
+mod matrix;
 mod program;
 mod seals;
 mod support;

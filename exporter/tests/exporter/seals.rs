@@ -35,7 +35,7 @@ fn seals(bench: &Bench) -> Vec<Found> {
 }
 
 /// Checks all that holds of every chain, and gives its seals.
-fn check(bench: &Bench) -> Vec<Seal> {
+pub(crate) fn check(bench: &Bench) -> Vec<Seal> {
     let found = seals(bench);
     let mut listed = Vec::new();
     let mut before: Option<&Found> = None;

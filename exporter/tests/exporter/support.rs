@@ -37,7 +37,7 @@ impl Bench {
         Self::with_store(other.store(), tempfile::tempdir().unwrap())
     }
 
-    fn with_store(store: PathBuf, folder: TempDir) -> Self {
+    pub(crate) fn with_store(store: PathBuf, folder: TempDir) -> Self {
         let bench = Self { folder, store };
         bench.configure(&format!("file://{}", bench.store().display()));
         bench
@@ -81,6 +81,11 @@ impl Bench {
 
     /// Starts the exporter.
     pub(crate) fn start(&self) -> Exporter {
+        self.start_with(("AWS_REGION", "test"))
+    }
+
+    /// Starts the exporter with one more variable in its environment.
+    pub(crate) fn start_with(&self, (name, value): (&str, &str)) -> Exporter {
         let log = tempfile::Builder::new().prefix("log-").tempfile_in(self.folder.path()).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_podwitness-exporter"))
             .arg("--config")
@@ -88,6 +93,7 @@ impl Bench {
             .env_clear()
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test")
+            .env(name, value)
             .stderr(log.reopen().unwrap())
             .spawn()
             .unwrap();
@@ -126,6 +132,17 @@ impl Exporter {
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Whether it has stopped itself (SIGSTOP).
+    pub(crate) fn is_stopped(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        stat.rsplit_once(')').unwrap().1.trim_start().starts_with('T')
+    }
+
+    /// Lets it go on after it has stopped itself.
+    pub(crate) fn go_on(&self) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGCONT).unwrap();
     }
 
     /// SIGTERM, once it is there to handle it.
