@@ -19,7 +19,7 @@
 //! out of the path. Readers of Hive partitions (`DuckDB`, Spark, Trino) decode it again.
 
 use chrono::{DateTime, Utc};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 /// The version of the layout, in `podwitness.json`.
@@ -130,6 +130,18 @@ pub fn deletion_path(cluster: &str, deletion: u64) -> String {
 /// The path of a public key from the root.
 pub fn key_path(key_id: &str) -> String {
     format!("keys/{key_id}.pem")
+}
+
+/// The name that stands in a path as `encoded`; `None` where no name does, because the one form of a name is another.
+pub fn decode(encoded: &str) -> Option<String> {
+    let name = percent_decode_str(encoded).decode_utf8().ok()?;
+    (!name.is_empty() && encode(&name) == encoded).then(|| name.into_owned())
+}
+
+/// The number that stands in a name as `digits`; `None` where no number does.
+pub fn sequence_number(digits: &str) -> Option<u64> {
+    let number = digits.parse().ok()?;
+    (format!("{number:0SEQUENCE_DIGITS$}") == digits).then_some(number)
 }
 
 fn encode(name: &str) -> String {

@@ -116,8 +116,8 @@ impl KernelBalance {
             }
         };
         check("events", self.events_accepted, self.events_read);
-        check("denied attempts", self.denied_attempts, self.denied_recorded + self.denied_lost);
-        check("losses", self.records_lost, self.lost_recorded + self.lost_unattributed);
+        check("denied attempts", self.denied_attempts, self.denied_recorded.saturating_add(self.denied_lost));
+        check("losses", self.records_lost, self.lost_recorded.saturating_add(self.lost_unattributed));
         check("offered events", self.events_accepted, self.events_offered.saturating_sub(self.events_refused));
         found
     }

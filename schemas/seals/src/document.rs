@@ -59,7 +59,27 @@ pub fn from_bytes<D: Document>(bytes: &[u8]) -> Result<D, DocumentError> {
     if (found, version) != (D::TYPE, 1) {
         return Err(DocumentError::OtherType { expected: D::TYPE, found: found.to_owned(), version });
     }
-    serde_json::from_value(value).map_err(unreadable)
+    let document: D = serde_json::from_value(value.clone()).map_err(unreadable)?;
+    // What may be null is read as null where the key is missing.
+    match missing_key(&serde_json::to_value(&document).map_err(unreadable)?, &value) {
+        Some(key) => Err(DocumentError::Unreadable(format!("the key `{key}` is missing"))),
+        None => Ok(document),
+    }
+}
+
+/// A key of `expected` that `found` lacks. Both are the same document.
+fn missing_key(expected: &serde_json::Value, found: &serde_json::Value) -> Option<String> {
+    use serde_json::Value::{Array, Object};
+    match (expected, found) {
+        (Object(expected), Object(found)) => expected.iter().find_map(|(key, value)| match found.get(key) {
+            Some(found) => missing_key(value, found),
+            None => Some(key.clone()),
+        }),
+        (Array(expected), Array(found)) => {
+            expected.iter().zip(found).find_map(|(expected, found)| missing_key(expected, found))
+        }
+        _ => None,
+    }
 }
 
 fn check_numbers(value: &serde_json::Value) -> Result<(), DocumentError> {

@@ -1,0 +1,119 @@
+//! One object that a seal lists.
+
+use std::fs::File;
+use std::io::Read as _;
+
+use podwitness_seals::hex;
+use podwitness_seals::seal::SealedObject;
+use sha2::{Digest as _, Sha256};
+
+use super::claims::Claims;
+use super::content;
+use super::context::Context;
+use super::deletions::Deletions;
+use super::finding::{AdmissionCode, FindingCode, NoteCode};
+use super::names::ChainName;
+use super::sequences::Run;
+use crate::failure::Failure;
+
+/// As much as is read at once.
+const PIECE: usize = 1 << 20;
+
+/// Checks `object`, which the seal at `seal` lists, whose sequence has `gaps` within it. Gives its rows where it is there
+/// and as it was sealed.
+pub(super) fn check(
+    context: &Context<'_>,
+    deletions: &Deletions,
+    chain: &ChainName,
+    object: &SealedObject,
+    gaps: &[Run],
+    seal: &str,
+) -> Result<Option<u64>, Failure> {
+    let tell = |code, why: String| context.report.finding(code, &object.path, Some(seal), why);
+    if !context.inventory.seal(&object.path) {
+        tell(FindingCode::ObjectTwice, "another seal, or the same one, lists it too".to_owned());
+    }
+    let claims = Claims::of_seal(chain, object);
+    let is_named_so = claims.path_at_its_time(&object.path).is_some_and(|path| path == object.path);
+    if !is_named_so {
+        tell(FindingCode::ObjectContradicts, "its path does not follow from what its seal says of it".to_owned());
+    }
+    let is_deleted = deletions.lists(context, object, seal);
+    let there = match context.inventory.size(&object.path) {
+        Some(bytes) => context.root.object(&object.path)?.map(|file| (file, bytes)),
+        None => None,
+    };
+    let Some((mut file, bytes)) = there else {
+        if is_deleted {
+        } else if context.part {
+            context.report.note(NoteCode::NotInPart, Some(&object.path), NoteCode::NotInPart.meaning());
+        } else {
+            tell(FindingCode::ObjectMissing, "its seal lists it, and it is not there".to_owned());
+        }
+        return Ok(None);
+    };
+    if is_deleted {
+        context.report.note(NoteCode::NotDeletedYet, Some(&object.path), NoteCode::NotDeletedYet.meaning());
+    }
+    if bytes != object.bytes {
+        tell(FindingCode::ObjectAltered, format!("it has {bytes} bytes, and its seal says {}", object.bytes));
+        context.progress.done(bytes);
+        return Ok(None);
+    }
+    let sha256 = hash(context, &mut file, &object.path)?;
+    if sha256 != object.sha256 {
+        tell(FindingCode::ObjectAltered, format!("its SHA-256 is {sha256}, and its seal says {}", object.sha256));
+        return Ok(None);
+    }
+    match content::examine(file, &claims, gaps) {
+        Ok(facts) => {
+            facts.tell(context, chain, &object.path, Some(seal));
+            let path = facts.first_time.and_then(|time| claims.path_at(time));
+            if is_named_so && path.is_some_and(|path| path != object.path) {
+                tell(FindingCode::ObjectContradicts, "the first row's time is not the one in its path".to_owned());
+            }
+            Ok(Some(facts.rows))
+        }
+        Err(why) => {
+            tell(FindingCode::ObjectContradicts, format!("it cannot be read as Parquet: {why}"));
+            Ok(None)
+        }
+    }
+}
+
+impl content::Facts {
+    /// Tells what is wrong with the object at `path`, and what it admits.
+    pub(super) fn tell(&self, context: &Context<'_>, chain: &ChainName, path: &str, seal: Option<&str>) {
+        for (code, reasons) in [
+            (FindingCode::ObjectContradicts, &self.contradictions),
+            (FindingCode::SequenceGap, &self.holes),
+            (FindingCode::SequenceOverlap, &self.overlaps),
+            (FindingCode::Balance, &self.imbalances),
+        ] {
+            for why in reasons {
+                context.report.finding(code, path, seal, why.as_str());
+            }
+        }
+        if let Some(lost) = self.lost {
+            context.report.admission(AdmissionCode::Loss, chain, path, lost);
+        }
+        for _ in 0..self.crashes {
+            context.report.admission(AdmissionCode::Crash, chain, path, 0);
+        }
+    }
+}
+
+fn hash(context: &Context<'_>, file: &mut File, path: &str) -> Result<String, Failure> {
+    let mut digest = Sha256::new();
+    let mut piece = vec![0; PIECE];
+    loop {
+        let read = file.read(&mut piece).map_err(|error| {
+            Failure::question(format_args!("cannot read {path}: {error}; nothing can be said of the root"))
+        })?;
+        if read == 0 {
+            return Ok(hex(&digest.finalize()));
+        }
+        digest.update(&piece[..read]);
+        context.progress.done(read as u64);
+    }
+}
