@@ -7,6 +7,9 @@
 CARGO_OLDEST=1.90
 KERNEL_OLDEST=6.1
 LINKER_VERSION=0.13.0
+GATEWAY_VERSION=1.8.0
+# From this one on, Go gets the newer one that a module asks for by itself.
+GO_OLDEST=1.21
 LINKER_LLVM_VERSIONS='21 22 23'
 
 say() {
@@ -75,6 +78,7 @@ package_of() {
         nft) echo nftables ;;
         unshare) echo util-linux ;;
         python3) echo python3 python3-venv ;;
+        go) echo golang-go ;;
         *) echo "$1" ;;
     esac
 }
@@ -245,6 +249,26 @@ require_python() {
     mkdir -p "$bin"
     ln --symbolic --force --no-target-directory "$folder/bin/duckdb" "$bin/duckdb"
     cp "$requirements" "$folder/requirements.txt"
+}
+
+# gateway_is_built CACHE: whether the S3 server of the tests is there, in the version that they know.
+gateway_is_built() {
+    [ -x "$1/bin/versitygw" ] && [ "$(cat "$1/versitygw.version" 2>/dev/null)" = "$GATEWAY_VERSION" ]
+}
+
+# require_gateway OS_RELEASE_FILE CACHE: versitygw, a real S3 server, for the tests alone.
+require_gateway() {
+    local version
+    gateway_is_built "$2" && return
+    command -v go >/dev/null || require_tools "$1" go
+    version=$(go env GOVERSION)
+    at_least "${version#go}" "$GO_OLDEST" ||
+        fail "${version/#go/Go } is too old to build versitygw, the S3 server of the tests: Go $GO_OLDEST or newer is needed on the PATH"
+    say "building versitygw $GATEWAY_VERSION, the S3 server of the tests (a minute or two, once)"
+    mkdir -p "$2/bin"
+    GOBIN=$2/bin go install "github.com/versity/versitygw/cmd/versitygw@v$GATEWAY_VERSION" >&2 ||
+        fail "versitygw $GATEWAY_VERSION does not build, see above"
+    printf '%s\n' "$GATEWAY_VERSION" >"$2/versitygw.version"
 }
 
 # kernel_folder SERIES: where Debian's cloud kernel of a series (such as 6.1) is unpacked.

@@ -39,6 +39,10 @@ pub enum FailureKind {
     Conflict,
     /// The root is of another layout.
     Layout,
+    /// The store has locked the object until a time that has not come.
+    Locked,
+    /// The store cannot lock objects, and is required to.
+    Unlocked,
     /// The store has no room.
     Full,
     /// The store cannot do this.
@@ -49,12 +53,14 @@ pub enum FailureKind {
 
 impl FailureKind {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Unauthenticated,
         Self::Forbidden,
         Self::Missing,
         Self::Conflict,
         Self::Layout,
+        Self::Locked,
+        Self::Unlocked,
         Self::Full,
         Self::Unsupported,
         Self::Unavailable,
@@ -68,6 +74,8 @@ impl FailureKind {
             Self::Missing => "missing",
             Self::Conflict => "conflict",
             Self::Layout => "layout",
+            Self::Locked => "locked",
+            Self::Unlocked => "unlocked",
             Self::Full => "full",
             Self::Unsupported => "unsupported",
             Self::Unavailable => "unavailable",
@@ -84,6 +92,8 @@ impl FailureKind {
                 "another writer uses the same cluster, node and boot, or the object was changed; nothing was overwritten"
             }
             Self::Layout => "use another evidence root, or the version of Podwitness that wrote it",
+            Self::Locked => "nobody can delete it before that time; a later run will",
+            Self::Unlocked => "use a bucket that was made with Object Lock, or set `store.objectLock` to `auto`",
             Self::Full => "make room in the store",
             Self::Unsupported => "use a store that supports this",
             Self::Unavailable => "see whether the store is up and the network leads to it",
@@ -100,7 +110,7 @@ impl FailureKind {
         }
     }
 
-    /// Of a listing that was refused, object_store tells the status in words alone.
+    /// Of a listing that was refused, `object_store` tells the status in words alone.
     fn of_words(words: &str) -> Self {
         [
             ("401 Unauthorized", Self::Unauthenticated),

@@ -14,15 +14,23 @@
 //! | `store` | what can be done below a root |
 //! | `failure` | why something was not done, by what a person can do about it |
 //! | `folder` | what a folder needs to be as durable as an object store |
+//! | `lock` | the store's own lock: whether there is one, and until when |
+//! | `versions` | older versions, delete markers, and deleting for good where there are such |
+//! | `s3` | the four requests that `object_store` does not offer |
 //!
 //! `gs://` and `az://` are those of `object_store`; no emulator of them is in the tests.
 #![forbid(unsafe_code)]
 
 mod failure;
 mod folder;
+mod lock;
 mod open;
+mod s3;
 mod store;
+mod versions;
 
 pub use failure::{FailureKind, OpenError, StoreError};
+pub use lock::{LockPolicy, ObjectLock};
 pub use open::{Patience, url_of};
 pub use store::{Marker, Object, Store};
+pub use versions::Version;

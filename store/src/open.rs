@@ -15,6 +15,7 @@ use object_store::{BackoffConfig, Error, ObjectStore, ObjectStoreScheme, RetryCo
 use url::{ParseError, Url};
 
 use crate::failure::OpenError;
+use crate::s3::Bucket;
 
 /// How much a single call tries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,6 +29,14 @@ pub enum Patience {
 }
 
 impl Patience {
+    /// How often one request is sent at most.
+    pub(crate) fn attempts(self) -> u32 {
+        match self {
+            Self::Few => 3,
+            Self::Once => 1,
+        }
+    }
+
     fn retry(self) -> RetryConfig {
         match self {
             Self::Few => RetryConfig {
@@ -65,6 +74,8 @@ pub(crate) struct Opened {
     pub(crate) root: Path,
     /// The root in the file system, where the store is a folder.
     pub(crate) folder: Option<PathBuf>,
+    /// What S3 can do and the library does not offer.
+    pub(crate) bucket: Option<Arc<Bucket>>,
 }
 
 pub(crate) fn open(
@@ -79,13 +90,21 @@ pub(crate) fn open(
     let (scheme, root) = ObjectStoreScheme::parse(&parsed).map_err(|error| url_error(error.to_string()))?;
     let environment = environment.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value));
     let mut folder = None;
+    let mut bucket = None;
     let objects: Arc<dyn ObjectStore> = match scheme {
         ObjectStoreScheme::Local => {
             folder = Some(parsed.to_file_path().map_err(|()| url_error("not a folder's path".to_owned()))?);
             // Folders of days that retention has emptied go too.
             Arc::new(LocalFileSystem::new().with_automatic_cleanup(true))
         }
-        ObjectStoreScheme::AmazonS3 => Arc::new(s3(url, environment, patience).build().map_err(settings_error)?),
+        ObjectStoreScheme::AmazonS3 => {
+            let name = parsed.host_str().filter(|_| parsed.scheme() == "s3");
+            let name = name.ok_or_else(|| url_error("no bucket's name".to_owned()))?;
+            let (objects, opened) =
+                Bucket::open(name, s3(url, environment, patience), patience).map_err(settings_error)?;
+            bucket = Some(Arc::new(opened));
+            Arc::new(objects)
+        }
         #[cfg(feature = "gcp")]
         ObjectStoreScheme::GoogleCloudStorage => {
             let builder = GoogleCloudStorageBuilder::new().with_url(url).with_retry(patience.retry());
@@ -106,7 +125,7 @@ pub(crate) fn open(
         }
         other => return Err(url_error(format!("this build has no store for {other:?}"))),
     };
-    Ok(Opened { objects, root, folder })
+    Ok(Opened { objects, root, folder, bucket })
 }
 
 fn s3(url: &str, environment: impl Iterator<Item = (String, String)>, patience: Patience) -> AmazonS3Builder {

@@ -4,6 +4,7 @@ use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures_util::stream::{BoxStream, StreamExt as _};
 use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions};
@@ -12,15 +13,21 @@ use sha2::{Digest, Sha256};
 
 use crate::failure::{FailureKind, OpenError, StoreError, sentence};
 use crate::folder;
+use crate::lock::{LockPolicy, ObjectLock};
 use crate::open::{Opened, Patience, open};
+use crate::s3::Bucket;
 
 /// An evidence root. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    objects: Arc<dyn ObjectStore>,
+    pub(crate) objects: Arc<dyn ObjectStore>,
     root: Path,
     url: Arc<str>,
     folder: Option<Arc<FilePath>>,
+    pub(crate) bucket: Option<Arc<Bucket>>,
+    pub(crate) lock_policy: LockPolicy,
+    /// What the store has answered.
+    pub(crate) lock: Arc<tokio::sync::OnceCell<ObjectLock>>,
 }
 
 /// An object of a listing.
@@ -58,9 +65,17 @@ impl Store {
         environment: impl IntoIterator<Item = (String, String)>,
         patience: Patience,
     ) -> Result<Self, OpenError> {
-        let Opened { objects, root, folder } = open(url, environment, patience)?;
+        let Opened { objects, root, folder, bucket } = open(url, environment, patience)?;
         let folder = folder.map(|folder: PathBuf| folder.into());
-        Ok(Self { objects, root, url: url.trim_end_matches('/').into(), folder })
+        Ok(Self {
+            objects,
+            root,
+            url: url.trim_end_matches('/').into(),
+            folder,
+            bucket,
+            lock_policy: LockPolicy::default(),
+            lock: Arc::default(),
+        })
     }
 
     /// The root's URL, for messages.
@@ -73,14 +88,39 @@ impl Store {
         self.folder.as_deref()
     }
 
-    /// Puts `bytes` at `path`, once: see the crate's invariants.
+    /// Puts `bytes` at `path`, once: see the crate's invariants. Nothing is locked.
     pub async fn put_once(&self, path: &str, bytes: Bytes) -> Result<(), StoreError> {
+        self.put(self.objects.as_ref(), path, bytes).await
+    }
+
+    /// As [`Store::put_once`], locked until `until` where the store does that (see [`Store::object_lock`]), in one request.
+    /// Returns the time of the lock that was asked for: `until` to the next full second; `None` where nothing was locked, or
+    /// `until` is over. Of an object that was there already with the same bytes, it is what the first put asked for, as
+    /// long as that was for the same time.
+    pub async fn put_locked(
+        &self,
+        path: &str,
+        bytes: Bytes,
+        until: DateTime<Utc>,
+    ) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let lock = self.lock_until(until).await?;
+        match (&self.bucket, lock) {
+            (Some(bucket), Some(lock)) => {
+                let locking = bucket.locking(lock).map_err(|error| self.explain("write", path, &error))?;
+                self.put(&locking, path, bytes).await?;
+            }
+            _ => self.put_once(path, bytes).await?,
+        }
+        Ok(lock)
+    }
+
+    async fn put(&self, objects: &dyn ObjectStore, path: &str, bytes: Bytes) -> Result<(), StoreError> {
         const ACTION: &str = "write";
         let location = self.location(ACTION, path)?;
         let size = bytes.len();
         let digest = Sha256::digest(&bytes);
         let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        match self.objects.put_opts(&location, bytes.into(), options).await {
+        match objects.put_opts(&location, bytes.into(), options).await {
             Ok(_) => {}
             Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => {
                 let Some(there) = self.get(path).await? else {
@@ -191,8 +231,17 @@ impl Store {
             .boxed()
     }
 
-    /// Deletes the object at `path`, durably. One that is not there is no fault.
+    /// Deletes the object at `path`, durably and for good: in a bucket with versions all of them, since a deletion that names
+    /// none would only hide the object, and would do so before the end of its lock. One that is not there is no fault;
+    /// one whose lock has not ended is [`FailureKind::Locked`].
     pub async fn delete(&self, path: &str) -> Result<(), StoreError> {
+        match &self.bucket {
+            Some(bucket) => self.delete_versions(bucket, path).await,
+            None => self.delete_plainly(path).await,
+        }
+    }
+
+    pub(crate) async fn delete_plainly(&self, path: &str) -> Result<(), StoreError> {
         const ACTION: &str = "delete";
         match self.objects.delete(&self.location(ACTION, path)?).await {
             Ok(()) | Err(Error::NotFound { .. }) => {}
@@ -204,21 +253,24 @@ impl Store {
         })
     }
 
-    fn location(&self, action: &'static str, path: &str) -> Result<Path, StoreError> {
+    pub(crate) fn location(&self, action: &'static str, path: &str) -> Result<Path, StoreError> {
         Path::parse(format!("{}/{path}", self.root).trim_matches('/'))
             .map_err(|error| self.failure(FailureKind::Unsupported, action, path, &error.to_string()))
     }
 
     fn relative(&self, location: &Path) -> String {
-        let whole = location.as_ref();
+        self.relative_key(location.as_ref())
+    }
+
+    pub(crate) fn relative_key(&self, whole: &str) -> String {
         whole.strip_prefix(self.root.as_ref()).unwrap_or(whole).trim_start_matches('/').to_owned()
     }
 
-    fn explain(&self, action: &'static str, path: &str, error: &Error) -> StoreError {
+    pub(crate) fn explain(&self, action: &'static str, path: &str, error: &Error) -> StoreError {
         self.failure(FailureKind::of(error), action, path, &sentence(error))
     }
 
-    fn failure(&self, kind: FailureKind, action: &'static str, path: &str, detail: &str) -> StoreError {
+    pub(crate) fn failure(&self, kind: FailureKind, action: &'static str, path: &str, detail: &str) -> StoreError {
         let object = if path.is_empty() { self.url.to_string() } else { format!("{}/{path}", self.url) };
         StoreError { kind, action, object, detail: detail.to_owned() }
     }

@@ -1,4 +1,5 @@
 //! What a store is given, and what a person is told when it refuses.
 
+mod gateway;
 mod operations;
 mod server;
