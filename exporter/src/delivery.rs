@@ -5,9 +5,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use podwitness_config::ObjectLock as Wanted;
 use podwitness_runtime::readiness::Condition;
 use podwitness_runtime::shutdown::Shutdown;
-use podwitness_store::{FailureKind, Store, StoreError};
+use podwitness_store::{FailureKind, LockPolicy, ObjectLock, Store, StoreError};
 
 use crate::metrics::Metrics;
 
@@ -42,8 +44,28 @@ impl Delivery {
         let mut delays = delays();
         loop {
             let outcome = self.store.claim_root().await;
-            if self.succeeded(outcome) {
-                return;
+            if self.succeeded(outcome).is_some() {
+                break;
+            }
+            self.wait(delays.next()).await;
+        }
+        self.say_whether_it_locks().await;
+    }
+
+    async fn say_whether_it_locks(&mut self) {
+        let mut delays = delays();
+        loop {
+            let outcome = self.store.object_lock().await.cloned();
+            if let Some(lock) = self.succeeded(outcome) {
+                self.metrics.object_lock.set((lock == ObjectLock::On).into());
+                return match lock {
+                    ObjectLock::On => {
+                        tracing::info!("the store locks each object until its time (Object Lock, compliance)");
+                    }
+                    ObjectLock::Off(why) => tracing::warn!(
+                        "{why}: nothing keeps who may delete there from deleting evidence early, and the store is not WORM"
+                    ),
+                };
             }
             self.wait(delays.next()).await;
         }
@@ -51,13 +73,27 @@ impl Delivery {
 
     /// Puts `bytes` at `path`. Completes when they are in the store.
     pub(crate) async fn put(&mut self, path: &str, bytes: Bytes) {
+        self.put_until(path, bytes, None).await;
+    }
+
+    /// As [`Delivery::put`], of what must be kept until `until`: returns the time of the lock that the store was asked for,
+    /// if it locks.
+    pub(crate) async fn put_until(
+        &mut self,
+        path: &str,
+        bytes: Bytes,
+        until: Option<DateTime<Utc>>,
+    ) -> Option<DateTime<Utc>> {
         let mut delays = delays();
         loop {
-            let outcome = self.store.put_once(path, bytes.clone()).await;
-            if self.succeeded(outcome) {
+            let outcome = match until {
+                Some(until) => self.store.put_locked(path, bytes.clone(), until).await,
+                None => self.store.put_once(path, bytes.clone()).await.map(|()| None),
+            };
+            if let Some(locked_until) = self.succeeded(outcome) {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 self.metrics.last_put_time.set(now.as_secs_f64());
-                return;
+                return locked_until;
             }
             self.wait(delays.next()).await;
         }
@@ -74,7 +110,7 @@ impl Delivery {
                     return None;
                 }
                 Err(error) => {
-                    self.succeeded(Err(error));
+                    self.succeeded::<T>(Err(error));
                     self.wait(delays.next()).await;
                 }
             }
@@ -94,14 +130,14 @@ impl Delivery {
         }
     }
 
-    fn succeeded(&mut self, outcome: Result<(), StoreError>) -> bool {
+    fn succeeded<T>(&mut self, outcome: Result<T, StoreError>) -> Option<T> {
         self.answered.set(outcome.is_ok());
         match outcome {
-            Ok(()) => {
+            Ok(value) => {
                 if self.outage.take().is_some() {
                     tracing::info!("the store takes evidence again");
                 }
-                true
+                Some(value)
             }
             Err(error) => {
                 self.was_away = true;
@@ -114,7 +150,7 @@ impl Delivery {
                         "{error}; the spool keeps the evidence, and it is tried again until it succeeds"
                     );
                 }
-                false
+                None
             }
         }
     }
@@ -128,6 +164,15 @@ impl Delivery {
             () = tokio::time::sleep(delay) => {}
             () = self.shutdown.requested() => {}
         }
+    }
+}
+
+/// What the configuration says of locking, as the store knows it.
+pub(crate) fn lock_policy(wanted: Wanted) -> LockPolicy {
+    match wanted {
+        Wanted::Auto => LockPolicy::Auto,
+        Wanted::Required => LockPolicy::Required,
+        Wanted::Off => LockPolicy::Off,
     }
 }
 

@@ -44,6 +44,8 @@ pub struct Metrics {
     pub last_seal_time: Seconds,
     /// Seals whose balance does not hold.
     pub seals_unbalanced: Counter,
+    /// 1 where the store locks each object until its time, 0 where it does not or was not asked yet.
+    pub object_lock: Gauge,
     put_failures: Family<Failure, Counter>,
 }
 
@@ -72,6 +74,11 @@ impl Metrics {
             "put_failures",
             "Puts that failed, by what can be done about it; each is repeated",
             self.put_failures.clone(),
+        );
+        registry.register(
+            "object_lock",
+            "1 where the store locks each object until its time (Object Lock), else 0",
+            self.object_lock.clone(),
         );
         registry.register_with_unit("spool", "Bytes in the spool", Unit::Bytes, self.spool_bytes.clone());
         registry.register_with_unit(

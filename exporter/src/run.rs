@@ -12,7 +12,7 @@ use podwitness_store::{OpenError, Store};
 use thiserror::Error;
 
 use crate::batch::{Batch, Limits};
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, lock_policy};
 use crate::metrics::Metrics;
 use crate::sealing::{Sealing, SealingError};
 use crate::source::{Next, Source};
@@ -65,7 +65,8 @@ impl Exporter {
         metrics: Arc<Metrics>,
         shutdown: Shutdown,
     ) -> Result<Self, OpenError> {
-        let store = Store::open(&config.store.url, environment)?;
+        let store =
+            Store::open(&config.store.url, environment)?.with_lock_policy(lock_policy(config.store.object_lock));
         let spool_open = readiness.condition("spool open");
         let store_answered = readiness.condition("store takes evidence");
         let chain_ours = readiness.condition("chain of seals is this node's");
@@ -107,9 +108,9 @@ async fn work(mut exporter: Exporter) -> Result<(), RunError> {
     if !sealing.begin(&mut exporter.delivery).await? {
         return Ok(());
     }
-    if let Some(plan) = unfinished {
+    if let Some(mut plan) = unfinished {
         tracing::info!(files = plan.files.len(), "finishing the batch that an earlier run had begun to put");
-        exporter.put(&staging, &plan).await?;
+        exporter.put(&staging, &mut plan).await?;
         sealing.note(&plan)?;
         source.done_again(plan.end.into())?;
         staging.clear()?;
@@ -202,8 +203,8 @@ impl Exporter {
             return Ok(source.done(end)?);
         }
         Step::Gathered.reached();
-        let plan = staging.plan(files, facts, end)?;
-        self.put(staging, &plan).await?;
+        let mut plan = staging.plan(files, facts, end)?;
+        self.put(staging, &mut plan).await?;
         sealing.note(&plan)?;
         source.done(end)?;
         Step::Done.reached();
@@ -212,9 +213,10 @@ impl Exporter {
         Ok(())
     }
 
-    async fn put(&mut self, staging: &Staging, plan: &Plan) -> Result<(), StagingError> {
-        for file in &plan.files {
-            self.delivery.put(&file.path, staging.read(file)?.into()).await;
+    async fn put(&mut self, staging: &Staging, plan: &mut Plan) -> Result<(), StagingError> {
+        for file in &mut plan.files {
+            let bytes = staging.read(file)?.into();
+            file.locked_until = self.delivery.put_until(&file.path, bytes, Some(file.content.retain_until)).await;
             self.metrics.objects_put.inc();
             self.metrics.bytes_put.inc_by(file.bytes);
             self.metrics.records_exported.inc_by(file.content.rows);

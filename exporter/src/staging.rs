@@ -62,6 +62,9 @@ pub struct PlannedFile {
     pub bytes: u64,
     /// SHA-256 of its bytes, in lower-case hex.
     pub sha256: String,
+    /// The store's own lock that was asked for when it was put in this run; a repeat after a crash asks for the same.
+    #[serde(skip)]
+    pub locked_until: Option<DateTime<Utc>>,
     /// What it holds.
     #[serde(flatten)]
     pub content: Content,
@@ -167,6 +170,7 @@ impl Staging {
                 staged,
                 bytes: file.bytes.len() as u64,
                 sha256: podwitness_seals::sha256(&file.bytes),
+                locked_until: None,
                 content: file.content,
             });
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use podwitness_schemas::layout::{ROOT_MARKER_PATH, RootMarker};
-use podwitness_store::{FailureKind, Marker, Patience, Store, StoreError};
+use podwitness_store::{FailureKind, Marker, ObjectLock, Patience, Store, StoreError};
 
 use super::check::{Check, sentence};
 
@@ -43,10 +43,10 @@ async fn ask(store: &Store) -> Check {
     let layout = RootMarker::current().layout;
     let advice = "set `store.url` to an evidence root, or to a new prefix";
     match store.marker().await {
-        Ok(Marker::Current) => Check::ok(NAME, format!("{url} answers, and is an evidence root of layout {layout}")),
+        Ok(Marker::Current) => locks(store, format!("{url} answers, and is an evidence root of layout {layout}")).await,
         // A bucket that is not there looks the same, until it is listed.
         Ok(Marker::Absent) => match store.list("").next().await {
-            None | Some(Ok(_)) => Check::ok(NAME, format!("{url} answers; no evidence has been written there yet")),
+            None | Some(Ok(_)) => locks(store, format!("{url} answers; no evidence has been written there yet")).await,
             Some(Err(error)) => refused(url, &error),
         },
         Ok(Marker::Other(found)) => {
@@ -56,6 +56,15 @@ async fn ask(store: &Store) -> Check {
             Check::failed(NAME, format!("{url} has a {ROOT_MARKER_PATH} of somebody else's: {why}"), advice)
         }
         Err(error) => refused(url, &error),
+    }
+}
+
+/// What was found, with whether the store keeps what it was given.
+async fn locks(store: &Store, found: String) -> Check {
+    match store.object_lock().await {
+        Ok(ObjectLock::On) => Check::ok(NAME, format!("{found}; it locks each object until its time (Object Lock)")),
+        Ok(ObjectLock::Off(why)) => Check::ok(NAME, format!("{found}; it locks nothing, so it is not WORM: {why}")),
+        Err(error) => refused(store.url(), &error),
     }
 }
 

@@ -213,9 +213,10 @@ impl Sealing {
         delivery.put(&layout::key_path(&staged.key_id.0), staged.key_pem.clone().into_bytes().into()).await;
         Step::KeyPut.reached();
         let signature_path = format!("{}{}", staged.path, layout::SIGNATURE_SUFFIX);
-        delivery.put(&signature_path, staged.signature().into()).await;
+        let until = staged.locked_until.map(Into::into);
+        delivery.put_until(&signature_path, staged.signature().into(), until).await;
         Step::SignaturePut.reached();
-        delivery.put(&staged.path, staged.document.clone().into_bytes().into()).await;
+        delivery.put_until(&staged.path, staged.document.clone().into_bytes().into(), until).await;
         Step::SealPut.reached();
         tracing::debug!(path = staged.path, "sealed");
         self.metrics.seals.inc();

@@ -98,6 +98,9 @@ pub struct Staged {
     pub key_id: KeyId,
     /// That key's public half.
     pub key_pem: String,
+    /// The longest lock of what it lists: it is worth as long as they are.
+    #[serde(default)]
+    pub locked_until: Option<Time>,
     /// What is the head when it is put.
     head: Head,
 }
@@ -113,6 +116,7 @@ impl Staged {
             signature: hex(&signature),
             key_id: keys.id(),
             key_pem: keys.public_pem(),
+            locked_until: seal.objects.iter().filter_map(|object| object.locked_until).max(),
         }
     }
 
@@ -334,7 +338,7 @@ impl From<&PlannedFile> for SealedObject {
             first_time: content.first_time.into(),
             last_time: content.last_time.into(),
             retain_until: content.retain_until.into(),
-            locked_until: None,
+            locked_until: file.locked_until.map(Into::into),
         }
     }
 }

@@ -23,6 +23,7 @@ fn file(namespace: &str, seqs: (i64, i64), holes: &[(i64, i64)]) -> PlannedFile 
         staged: "0.parquet".to_owned(),
         bytes: 10,
         sha256: "00".to_owned(),
+        locked_until: None,
         content: Content {
             table: "verdicts".to_owned(),
             boot: "boot-1".to_owned(),

@@ -23,8 +23,8 @@ use std::path::Path;
 
 pub use fault::{ConfigFaults, Fault};
 pub use model::{
-    Batch, Config, Connections, Endpoints, Events, Labels, Listen, Log, LogFormat, LogLevel, Mode, Retention, Seal,
-    Source, Spool, Store, Timeouts, UnknownEndpoints,
+    Batch, Config, Connections, Endpoints, Events, Labels, Listen, Log, LogFormat, LogLevel, Mode, ObjectLock,
+    Retention, Seal, Source, Spool, Store, Timeouts, UnknownEndpoints,
 };
 
 impl Config {

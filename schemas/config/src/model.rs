@@ -87,6 +87,19 @@ pub struct Store {
     /// `store.url`, required: `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, or `file:///folder`
     /// (a plain path becomes one). An absolute URL without a slash at its end, a query, a fragment or credentials.
     pub url: String,
+    /// `store.objectLock`: whether each object is locked by the store until its time. Default: [`ObjectLock::Auto`].
+    pub object_lock: ObjectLock,
+}
+
+/// What is wanted of the store's own lock (Object Lock of S3, in compliance mode).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectLock {
+    /// `auto`: objects are locked where the bucket has it.
+    Auto,
+    /// `required`: nothing is put into a store that has it not.
+    Required,
+    /// `off`: nothing is locked.
+    Off,
 }
 
 /// The folder of checksummed segments between the agent and the exporter.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::fault::Fault;
 use crate::model::{
-    Batch, Config, Connections, Endpoints, Events, Labels, Listen, Log, LogFormat, LogLevel, Mode, Retention, Seal,
-    Source, Spool, Store, Timeouts, UnknownEndpoints,
+    Batch, Config, Connections, Endpoints, Events, Labels, Listen, Log, LogFormat, LogLevel, Mode, ObjectLock,
+    Retention, Seal, Source, Spool, Store, Timeouts, UnknownEndpoints,
 };
 use crate::section::{Faults, Section};
 use crate::store_url;
@@ -136,8 +136,10 @@ fn endpoints(mut section: Section, folder: &Path) -> Endpoints {
 
 fn store(mut section: Section, folder: &Path) -> Option<Store> {
     let url = section.required("url", store_url::EXPECTED, |value| store_url::read(value, folder));
+    let words = [("auto", ObjectLock::Auto), ("required", ObjectLock::Required), ("off", ObjectLock::Off)];
+    let object_lock = section.or("objectLock", ObjectLock::Auto, |value| word(&words, value));
     section.finish();
-    url.map(|url| Store { url })
+    url.map(|url| Store { url, object_lock })
 }
 
 fn spool(mut section: Section, folder: &Path) -> Spool {

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use podwitness_config::{
-    Batch, Config, Connections, Endpoints, Events, Labels, Listen, Log, LogFormat, LogLevel, Mode, Retention, Seal,
-    Source, Spool, Store, Timeouts, UnknownEndpoints,
+    Batch, Config, Connections, Endpoints, Events, Labels, Listen, Log, LogFormat, LogLevel, Mode, ObjectLock,
+    Retention, Seal, Source, Spool, Store, Timeouts, UnknownEndpoints,
 };
 
 const MINIMAL: &str = "cluster: c\nnode: n\nsource: {directory: /objects}\nstore: {url: s3://bucket}\n";
@@ -29,7 +29,7 @@ fn defaults() -> Config {
         source: Source::Directory("/objects".into()),
         endpoints: Endpoints { netns: "/var/run/netns".into(), unknown_endpoints: UnknownEndpoints::Allow },
         mode: Mode::Enforce,
-        store: Store { url: "s3://bucket".to_owned() },
+        store: Store { url: "s3://bucket".to_owned(), object_lock: ObjectLock::Auto },
         spool: Spool {
             path: "/var/lib/podwitness/spool".into(),
             max_bytes: 10_737_418_240,
@@ -87,7 +87,7 @@ fn the_documented_file_says_what_the_defaults_are() {
         cluster: "prod-eu-1".to_owned(),
         node: "node-a".to_owned(),
         source: Source::Kubernetes,
-        store: Store { url: "s3://evidence/prod".to_owned() },
+        store: Store { url: "s3://evidence/prod".to_owned(), object_lock: ObjectLock::Auto },
         labels: Labels { columns: vec!["app".to_owned(), "app.kubernetes.io/name".to_owned()] },
         ..defaults()
     };
@@ -102,7 +102,7 @@ fn every_key_is_read_into_its_own_field() {
         source: Source::Directory("/etc/podwitness/objects".into()),
         endpoints: Endpoints { netns: "/etc/podwitness/run/netns".into(), unknown_endpoints: UnknownEndpoints::Deny },
         mode: Mode::Audit,
-        store: Store { url: "file:///evidence/here".to_owned() },
+        store: Store { url: "file:///evidence/here".to_owned(), object_lock: ObjectLock::Required },
         spool: Spool {
             path: "/etc/podwitness/spool".into(),
             max_bytes: 1 << 40,

@@ -53,6 +53,9 @@ fn ask_s3(answers: &[(&str, &str)]) -> Check {
     check
 }
 
+const LOCKING: &str =
+    "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>";
+const NO_LOCK: &str = "<Error><Code>ObjectLockConfigurationNotFoundError</Code><Message>none</Message></Error>";
 const EMPTY: &str = "<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>";
 
 #[test]
@@ -77,9 +80,21 @@ fn a_folder_is_there_or_not_and_an_evidence_root_or_another_s() {
 
 #[test]
 fn a_bucket_is_asked_with_the_environment_s_settings() {
-    let marker = ask_s3(&[("200 OK", r#"{"layout": 1}"#)]);
-    assert_eq!(marker.state, State::Ok, "{marker:?}");
-    let fresh = ask_s3(&[("404 Not Found", ""), ("200 OK", EMPTY)]);
+    for (status, answer, words) in [
+        ("200 OK", LOCKING, "it locks each object"),
+        ("404 Not Found", NO_LOCK, "it locks nothing, so it is not WORM: the bucket was made without"),
+        (
+            "403 Forbidden",
+            "",
+            "it locks nothing, so it is not WORM: whether the bucket has Object Lock may not be asked",
+        ),
+        ("501 Not Implemented", "", "it locks nothing, so it is not WORM: the server knows no Object Lock"),
+    ] {
+        let marker = ask_s3(&[("200 OK", r#"{"layout": 1}"#), (status, answer)]);
+        assert_eq!(marker.state, State::Ok, "{marker:?}");
+        assert!(marker.found.contains(words), "{marker:?}");
+    }
+    let fresh = ask_s3(&[("404 Not Found", ""), ("200 OK", EMPTY), ("200 OK", LOCKING)]);
     assert_eq!(fresh.state, State::Ok, "{fresh:?}");
     let missing = ask_s3(&[("404 Not Found", ""), ("404 Not Found", "<Error><Code>NoSuchBucket</Code></Error>")]);
     assert_eq!(missing.state, State::Failed);
