@@ -53,3 +53,8 @@ pub(crate) fn agent_stopped(started_us: i64) -> Coverage {
         ..Coverage::default()
     }
 }
+
+/// The record of the end of enforcement on this node.
+pub(crate) fn agent_detached() -> Coverage {
+    Coverage { time_us: now_us(), event: CoverageEvent::AgentDetached.number().into(), ..Coverage::default() }
+}

@@ -4,17 +4,20 @@
 //! cluster and the node's endpoints into kernel tables and says so in the journal, the [`witness`] brings what the kernel
 //! saw, and the journal, into the spool. Neither waits for the other.
 
+mod balance;
 pub mod cli;
 mod clock;
 mod controller;
 mod coverage;
 mod definitions;
 mod full_tables;
+mod life;
 mod metrics;
 mod numbering;
 mod run;
 mod settings;
 mod trails;
+mod wall_clock;
 mod witness;
 
 pub use run::run;

@@ -43,6 +43,7 @@ pub(crate) struct Metrics {
     unread: Counter,
     lost: Family<ReasonLabel, Counter>,
     refused_by_spool: Counter,
+    balance_differences: Gauge,
     backend_lookups: Family<OutcomeLabel, Counter>,
     spool_bytes: Gauge,
     ring_waiting_bytes: Gauge,
@@ -64,6 +65,7 @@ impl Metrics {
             unread: Counter::default(),
             lost: Family::default(),
             refused_by_spool: Counter::default(),
+            balance_differences: Gauge::default(),
             backend_lookups: Family::default(),
             spool_bytes: Gauge::default(),
             ring_waiting_bytes: Gauge::default(),
@@ -91,6 +93,11 @@ impl Metrics {
             metrics.lost.clone(),
         );
         registry.register("spool_refusals", "Commits that the spool did not take", metrics.refused_by_spool.clone());
+        registry.register(
+            "balance_differences",
+            "How many of the kernel's counts did not agree with what has come out of it, when that was last stated; the log says which",
+            metrics.balance_differences.clone(),
+        );
         registry.register(
             "backend_lookups",
             "Events of connections to a Service whose backend connection tracking was asked for",
@@ -169,6 +176,10 @@ impl Metrics {
 
     pub(crate) fn refused_by_spool(&self) {
         self.refused_by_spool.inc();
+    }
+
+    pub(crate) fn balance_differences(&self, count: usize) {
+        self.balance_differences.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn backend_lookups(&self, outcome: &'static str, count: u64) {

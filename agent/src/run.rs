@@ -14,16 +14,18 @@ use podwitness_datapath::{Datapath, KeptSize};
 use podwitness_endpoints::Discovery;
 use podwitness_runtime::{exit::Exit, http, logging, readiness::Readiness, shutdown::Shutdown};
 use podwitness_source::DirectorySource;
-use podwitness_spool::{Writer, words::WitnessMode};
+use podwitness_spool::{Checkpoint, Record, Writer, words::WitnessMode};
 use podwitness_wire::{Verdict, names};
 use prometheus_client::registry::Registry;
 
 use crate::{
+    balance::{self, Balance, Taken},
     cli::Cli,
     controller::{Change, Controller},
     coverage::{self, Account, Statements},
     definitions::Definitions,
     full_tables,
+    life::Life,
     metrics::Metrics,
     settings,
     witness::Witness,
@@ -31,6 +33,9 @@ use crate::{
 
 /// The kernel's name for this life of it (`Documentation/admin-guide/sysctl/kernel.rst`, `random`).
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// The name of no ring: the kernel counts maps from 1 (`kernel/bpf/syscall.c`, `bpf_map_alloc_id`).
+const NO_RING: u32 = 0;
 
 /// The folder of the spool in which the agent keeps what is its alone.
 const STATE_FOLDER: &str = "agent";
@@ -43,6 +48,9 @@ pub fn run(cli: &Cli) -> Result<Exit> {
     if cli.detach {
         podwitness_datapath::detach(&config.bpffs)?;
         tracing::info!(bpffs = %config.bpffs.display(), "detached: nothing is enforced or recorded on this node");
+        if let Err(error) = record_detached(&config) {
+            tracing::warn!(%error, "the evidence will not say so, because the spool does not take it");
+        }
         return Ok(Exit::Success);
     }
     let folder = match &config.source {
@@ -52,7 +60,7 @@ pub fn run(cli: &Cli) -> Result<Exit> {
         }
     };
     let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
-    let boot = fs::read_to_string(BOOT_ID).with_context(|| format!("cannot read {BOOT_ID}"))?.trim().to_owned();
+    let boot = boot_id()?;
 
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
@@ -81,6 +89,8 @@ pub fn run(cli: &Cli) -> Result<Exit> {
     let Datapath { control, outlet, kept_sizes } = Datapath::open(&settings::datapath(&config, endpoints))?;
     tell_kept_sizes(&config, &kept_sizes);
     control.set_deny_unknown_endpoints(config.endpoints.unknown_endpoints == UnknownEndpoints::Deny);
+    let (life, crash) = Life::begin(&state_folder, &boot)
+        .with_context(|| format!("cannot note in {} that the agent runs", state_folder.display()))?;
     let witness = Witness::new(
         outlet,
         spool,
@@ -89,6 +99,7 @@ pub fn run(cli: &Cli) -> Result<Exit> {
         metrics.clone(),
         is_keeping_up,
         settings::intervals(&config),
+        life,
     )?;
     let unknown_endpoints = match config.endpoints.unknown_endpoints {
         UnknownEndpoints::Allow => Verdict::Allow,
@@ -111,6 +122,10 @@ pub fn run(cli: &Cli) -> Result<Exit> {
     };
     let started_us = coverage::now_us();
     let mode = if config.mode == Mode::Audit { WitnessMode::Audit } else { WitnessMode::Enforce };
+    if let Some(crash) = crash {
+        tracing::warn!("the agent before had not ended in good order");
+        journal.coverage(crash.row());
+    }
     journal.coverage(coverage::agent_started(started_us, mode, unknown_endpoints));
     tracing::info!(
         node = config.node,
@@ -123,6 +138,27 @@ pub fn run(cli: &Cli) -> Result<Exit> {
     });
     tracing::info!("agent stopped; enforcement stays in place");
     result.map(|()| Exit::Success)
+}
+
+fn boot_id() -> Result<String> {
+    Ok(fs::read_to_string(BOOT_ID).with_context(|| format!("cannot read {BOOT_ID}"))?.trim().to_owned())
+}
+
+/// Leaves a record of the end of enforcement, where there is a spool.
+fn record_detached(config: &Config) -> Result<()> {
+    if !config.spool.path.exists() {
+        return Ok(());
+    }
+    let boot = boot_id()?;
+    let (mut spool, recovered) =
+        Writer::open(&config.spool.path, settings::spool(config), settings::origin(config, boot.clone()))?;
+    let definitions = Definitions::open(&config.spool.path.join(STATE_FOLDER), &boot)?;
+    let records = vec![Record::Coverage(coverage::agent_detached())];
+    // The maps are gone, and with them the ring that the position is of; rows are counted on.
+    let balance = Balance::resume(NO_RING, recovered.checkpoint.as_ref(), balance::Times::default());
+    let sums = balance.with(Taken::default(), &records);
+    spool.commit(records, &definitions, &Checkpoint { ring: NO_RING.to_string(), sums, ..Checkpoint::default() })?;
+    Ok(())
 }
 
 /// Says which maps keep the size of an earlier start. A table of connections whose size nobody has set may be larger than
@@ -175,7 +211,7 @@ fn work(
         if controlled.is_ok() {
             say_stopped();
         }
-        witness.finish();
+        witness.finish(controlled.is_ok());
         Ok(controlled?)
     })
 }

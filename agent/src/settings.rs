@@ -87,6 +87,7 @@ pub(crate) fn intervals(config: &Config) -> Intervals {
         commit: config.spool.commit_interval,
         drain: config.events.drain_interval,
         sweep: config.events.sweep_interval,
+        state: config.seal.interval,
     }
 }
 

@@ -4,8 +4,11 @@
 //! # What rows follow each other
 //!
 //! - `agent-started` begins a new account of the node: every endpoint that is there is stated anew after it, and what was
-//!   stated before holds no more. A start that no `agent-stopped` comes before is one after a crash; what was in force
-//!   stayed in force in between, and interfaces that came in between had no hooks.
+//!   stated before holds no more. Where the agent before it had not ended in good order, `agent-crashed` comes first, with
+//!   the last sign of its life as `since`; what was in force stayed in force in between, unless the node itself was
+//!   restarted (`reason`), and interfaces that came in between had no hooks. `agent-detached` is the end of all of it.
+//! - `balance` once an interval and before `agent-stopped`; `clock` at the start, once an interval, and when something
+//!   began or ceased to keep the clock, or somebody set it by more than a tenth of a second (`clock_step_us`).
 //! - Of an endpoint: `endpoint-attached`, then `endpoint-known` (left out where its pod was known when the hooks came on),
 //!   then `endpoint-enforced`, at last `endpoint-detached`. `endpoint-unknown` leads back to where it was before
 //!   `endpoint-known`. A change of `mode` is another `endpoint-enforced`.
@@ -25,7 +28,7 @@ use crate::column::{optional, repeated, required, texts_type, time};
 
 /// The version of these columns, in each file's metadata. It grows when a column is added; none is ever changed or
 /// removed.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The schema of a `coverage` file.
 pub fn schema() -> SchemaRef {
@@ -69,9 +72,31 @@ pub fn schema() -> SchemaRef {
             "reason",
             repeated(),
             "Why, in one word: on `endpoint-unhooked` the kind of interface (`netkit`, `ipvlan`, ...), `host-network` or \
-             `attach`.",
+             `attach`; on `agent-crashed` whose end it was: `agent`, or `node` where the kernel is another one.",
         ),
         optional("detail", repeated(), "Why, in a sentence."),
         optional("count", DataType::Int64, "How many records the row stands for; on `records-lost`."),
+        optional(
+            "balance",
+            DataType::Utf8,
+            "On `balance`, what the kernel has counted and what has come out of it: a JSON object with sorted keys; see \
+             FORMAT.md, section 5.",
+        ),
+        optional(
+            "clock_synchronised",
+            DataType::Boolean,
+            "On `clock`, whether something keeps the node's clock in step with UTC.",
+        ),
+        optional(
+            "clock_offset_us",
+            DataType::Int64,
+            "On `clock`, what is still to be corrected, in microseconds; negative where the clock is ahead.",
+        ),
+        optional("clock_error_us", DataType::Int64, "On `clock`, by how much it is off at the most, in microseconds."),
+        optional(
+            "clock_step_us",
+            DataType::Int64,
+            "On `clock`, by how much it was set since the row before, in microseconds; negative where it was set back.",
+        ),
     ]))
 }

@@ -24,6 +24,15 @@ impl Counters {
         Ok(Self { values })
     }
 
+    /// These values, and 0 for every other counter.
+    pub fn of(values: &[(Counter, u64)]) -> Self {
+        let mut counters = Self { values: [0; Counter::COUNT] };
+        for (counter, value) in values {
+            counters.values[usize::from(counter.number())] = *value;
+        }
+        counters
+    }
+
     /// One counter's value.
     pub fn get(&self, counter: Counter) -> u64 {
         self.values[usize::from(counter.number())]

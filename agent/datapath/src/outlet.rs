@@ -32,6 +32,7 @@ pub struct Outlet {
     pub(crate) hand_over: Option<HandOver>,
     pub(crate) sweep: SchedClassifier,
     pub(crate) learn: SchedClassifier,
+    /// Those of this layout first.
     pub(crate) counters: Vec<PerCpuArray<MapData, u64>>,
     pub(crate) connection_capacity: u32,
     pub(crate) grace: Arc<Grace>,
@@ -123,6 +124,15 @@ impl Outlet {
     /// How many connections the table has room for.
     pub fn connection_capacity(&self) -> u32 {
         self.connection_capacity
+    }
+
+    /// What the kernel has counted since the maps that [`ring_id`](Self::ring_id) names were made. `None` before
+    /// [`hand_over`](Self::hand_over): the programs count for the newer maps then, and the older are being brought out.
+    pub fn counted_for_ring(&self) -> Result<Option<Counters>, Error> {
+        if self.hand_over.is_some() {
+            return Ok(None);
+        }
+        Counters::read(&self.counters[..1]).map(Some)
     }
 
     /// The kernel's counters, those of an older layout included.

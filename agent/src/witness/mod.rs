@@ -14,6 +14,7 @@ mod enrich;
 
 use std::{
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -21,7 +22,16 @@ use podwitness_datapath::{Outlet, Position, Sweep};
 use podwitness_runtime::{readiness::Condition, shutdown::Shutdown};
 use podwitness_spool::{Checkpoint, Definitions as _, Record, SpoolError, Trail, Writer};
 
-use crate::{clock::Clock, coverage::Journal, definitions::Definitions, full_tables::FullTables, metrics::Metrics};
+use crate::{
+    balance::{self, Balance, Taken},
+    clock::Clock,
+    coverage::Journal,
+    definitions::Definitions,
+    full_tables::FullTables,
+    life::Life,
+    metrics::Metrics,
+    wall_clock::WallClock,
+};
 use backends::Backends;
 use enrich::Enricher;
 
@@ -40,7 +50,12 @@ pub(crate) struct Intervals {
     pub(crate) drain: Duration,
     /// How often the connection table is swept.
     pub(crate) sweep: Duration,
+    /// How often the balance and the clock are stated at the least.
+    pub(crate) state: Duration,
 }
+
+/// Steps in which the last statement of the balance is made, where the spool takes what there is.
+const LAST_STEPS: usize = 3;
 
 /// The witness: owns the way out of the kernel and the way into the spool.
 pub(crate) struct Witness {
@@ -63,6 +78,9 @@ pub(crate) struct Witness {
     is_refused: bool,
     clock: Clock,
     full_tables: FullTables,
+    balance: Balance,
+    wall_clock: WallClock,
+    life: Life,
 }
 
 /// Up to where denials are in the spool. An epoch that was turned does not change any more, so that its entries have an
@@ -96,7 +114,10 @@ impl Witness {
         metrics: Metrics,
         is_keeping_up: Condition,
         intervals: Intervals,
+        life: Life,
     ) -> Result<Self, WitnessError> {
+        let times = balance::Times { interval: intervals.state, settle: intervals.commit };
+        let balance = Balance::resume(outlet.ring_id(), checkpoint, times);
         let ours = checkpoint.filter(|checkpoint| checkpoint.ring == outlet.ring_id().to_string());
         let mut drained = Drained::default();
         if let Some(checkpoint) = ours {
@@ -124,6 +145,9 @@ impl Witness {
             is_refused: false,
             clock: Clock::read()?,
             full_tables: FullTables::default(),
+            balance,
+            wall_clock: WallClock::new(intervals.state),
+            life,
         })
     }
 
@@ -148,23 +172,71 @@ impl Witness {
             if drains {
                 next_drain = now + self.intervals.drain;
             }
-            if self.bring_out(drains)? && drains && self.outlet.hand_over()? {
+            self.journal_clock();
+            let is_read = self.bring_out(drains)? && drains;
+            if is_read && self.outlet.hand_over()? {
                 self.position = self.outlet.acknowledged();
                 self.drained = Drained::default();
+                self.balance.change_ring(self.outlet.ring_id());
                 tracing::info!("the maps of an older version are drained and removed");
             }
+            self.state_balance(is_read.then_some(now))?;
+            self.life.go_on();
             self.observe()?;
             if is_last {
+                self.state_balance_last()?;
                 return Ok(self);
             }
         }
     }
 
-    /// Brings the rest of the journal into the spool, as far as it has room.
-    pub(crate) fn finish(mut self) {
+    fn journal_clock(&mut self) {
+        if let Some(row) = self.wall_clock.look(Clock::read) {
+            self.journal.coverage(row);
+        }
+    }
+
+    /// Goes on with the next statement of the balance; `read_since` as in [`Balance::step`]. Returns whether it was made.
+    fn state_balance(&mut self, read_since: Option<Instant>) -> Result<bool, WitnessError> {
+        let outlet = &self.outlet;
+        let Some(statement) = self.balance.step(read_since, || outlet.counted_for_ring())? else { return Ok(false) };
+        let differences = statement.differences();
+        for difference in &differences {
+            tracing::error!(difference, "the balance between the kernel and the spool does not hold");
+        }
+        self.metrics.balance_differences(differences.len());
+        self.journal.coverage(balance::row(&statement));
+        Ok(true)
+    }
+
+    /// States the balance once more, of all that has come out.
+    fn state_balance_last(&mut self) -> Result<(), WitnessError> {
+        self.balance.hasten();
+        let mut read_since = None;
+        for _ in 0..LAST_STEPS {
+            if self.state_balance(read_since)? {
+                break;
+            }
+            thread::sleep(self.intervals.commit);
+            let now = Instant::now();
+            if !self.bring_out(true)? {
+                break;
+            }
+            read_since = Some(now);
+        }
+        Ok(())
+    }
+
+    /// Brings the rest of the journal into the spool, as far as it has room. `is_clean` says that the last of it is the
+    /// agent's own end.
+    pub(crate) fn finish(mut self, is_clean: bool) {
         self.bring_out_journal();
         let waiting = self.journal.len();
-        if waiting > 0 {
+        if waiting == 0 && is_clean {
+            if let Err(error) = self.life.end() {
+                tracing::warn!(%error, "the next start will say that this agent was killed, which it was not");
+            }
+        } else if waiting > 0 {
             tracing::error!(
                 records = waiting,
                 "records of coverage and policies are lost, because the spool takes nothing; the next start says what is \
@@ -196,7 +268,7 @@ impl Witness {
         if self.definitions.trails() == self.told_trails {
             return true;
         }
-        match self.commit(Vec::new(), self.position, self.drained) {
+        match self.commit(Vec::new(), self.position, self.drained, Taken::default()) {
             Ok(()) => true,
             Err(error) => self.refused(&error),
         }
@@ -210,7 +282,7 @@ impl Witness {
             if count == 0 {
                 return true;
             }
-            match self.commit(records, self.position, self.drained) {
+            match self.commit(records, self.position, self.drained, Taken::default()) {
                 Ok(()) => self.journal.committed(count),
                 Err(SpoolError::BatchTooLarge { .. }) if count > 1 => most = count / 2,
                 Err(error @ SpoolError::BatchTooLarge { .. }) => {
@@ -236,7 +308,8 @@ impl Witness {
             let enricher = Enricher { clock: self.clock, definitions: &self.definitions };
             let records: Vec<Record> = events.iter().filter_map(|event| enricher.event(event)).collect();
             let unread = events.len() - records.len();
-            match self.commit(records, end, self.drained) {
+            let taken = Taken { events: events.len() as u64, ..Taken::default() };
+            match self.commit(records, end, self.drained, taken) {
                 Ok(()) => {}
                 Err(SpoolError::BatchTooLarge { .. }) if events.len() > 1 => {
                     // Segments are set to be small, or what the records refer to is large.
@@ -267,13 +340,15 @@ impl Witness {
             let is_last = part.len() == rest.len();
             let mut records: Vec<Record> = part.iter().filter_map(|denial| enricher.denial(denial)).collect();
             let unread = part.len() - records.len();
+            let mut taken = Taken { denied: things(&records), ..Taken::default() };
             let drained = if is_last {
+                taken.lost = losses.iter().map(|(_, loss)| loss.count).sum();
                 records.extend(losses.iter().map(|loss| enricher.loss(loss)));
                 Drained { epoch, entries: 0 }
             } else {
                 Drained { entries: self.drained.entries + part.len(), ..self.drained }
             };
-            match self.commit(records, self.position, drained) {
+            match self.commit(records, self.position, drained, taken) {
                 Ok(()) => {}
                 Err(SpoolError::BatchTooLarge { .. }) if part.len() > 1 => {
                     most = part.len() / 2;
@@ -291,12 +366,20 @@ impl Witness {
     }
 
     /// Makes records durable together with the place up to which they were read.
-    fn commit(&mut self, records: Vec<Record>, position: Position, drained: Drained) -> Result<(), SpoolError> {
+    fn commit(
+        &mut self,
+        records: Vec<Record>,
+        position: Position,
+        drained: Drained,
+        taken: Taken,
+    ) -> Result<(), SpoolError> {
+        let sums = self.balance.with(taken, &records);
         let checkpoint = Checkpoint {
             ring: self.outlet.ring_id().to_string(),
             ring_position: position,
             drained_epoch: u32::try_from(drained.epoch).expect("an epoch a second for 136 years"),
             drained_entries: u32::try_from(drained.entries).expect("a table has no more entries than 32 bits count"),
+            sums: sums.clone(),
         };
         let lost = losses_by_reason(&records);
         // Where others are set in between, the next commit is told of them.
@@ -306,6 +389,7 @@ impl Witness {
             tracing::error!(error = %trouble, "the disk refused a write; the verdicts are in the spool all the same");
         }
         self.metrics.committed(committed.records, &lost);
+        self.balance.committed(sums);
         self.told_trails = trails;
         self.is_refused = false;
         self.is_keeping_up.set(true);
@@ -330,6 +414,15 @@ impl Witness {
         self.metrics.ring_waiting(self.outlet.waiting_bytes(self.position));
         Ok(())
     }
+}
+
+/// How many things the verdicts stand for together.
+fn things(records: &[Record]) -> u64 {
+    let count = |record: &Record| match record {
+        Record::Verdict(verdict) => verdict.count.cast_unsigned(),
+        _ => 0,
+    };
+    records.iter().map(count).sum()
 }
 
 /// How many records the loss rows stand for, by the number of their reason.

@@ -143,7 +143,13 @@ mod tests {
             Record::Policy(PolicyVersion { seq: 1, text: "{}".to_owned(), ..PolicyVersion::default() }),
         ];
         let mut batch = StoredBatch {
-            checkpoint: Checkpoint { ring: "r".to_owned(), ring_position: 9, drained_epoch: 2, drained_entries: 0 },
+            checkpoint: Checkpoint {
+                ring: "r".to_owned(),
+                ring_position: 9,
+                drained_epoch: 2,
+                drained_entries: 0,
+                sums: None,
+            },
             identities: vec![Identity { id: 3, ..Identity::default() }],
             rule_sets: vec![RuleSet { id: 4, policies: Vec::new() }],
             revisions: vec![Revision { number: 5, sha256: "ab".to_owned() }],

@@ -82,8 +82,8 @@ pub use definitions::{Definitions, SegmentDefinitions};
 pub use error::{Damage, DamageKind, SpoolError};
 pub use look::{Look, look};
 pub use message::{
-    Checkpoint, Coverage, Identity, Origin, PolicyRule, PolicyVersion, Record, Revision, RuleSet, Service, Trail,
-    Verdict,
+    Checkpoint, ClockState, Coverage, Identity, Origin, PolicyRule, PolicyVersion, Record, Revision, RuleSet, Service,
+    Sums, Trail, Verdict,
 };
 pub use position::Position;
 pub use reader::{Batch, Reader};

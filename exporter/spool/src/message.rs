@@ -195,6 +195,29 @@ pub struct Coverage {
     /// How many records or things this row stands for.
     #[prost(int64, optional, tag = "17")]
     pub count: Option<i64>,
+    /// On `balance`, the statement as JSON text (`KernelBalance` of `podwitness-seals`).
+    #[prost(string, tag = "18")]
+    pub balance: String,
+    /// On `clock`, what the kernel says of the clock on the wall.
+    #[prost(message, optional, tag = "19")]
+    pub clock: Option<ClockState>,
+}
+
+/// What the kernel says of the clock on the wall.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message)]
+pub struct ClockState {
+    /// Whether something keeps it in step with UTC.
+    #[prost(bool, tag = "1")]
+    pub synchronised: bool,
+    /// What is still to be corrected, microseconds; negative where the clock is ahead.
+    #[prost(int64, tag = "2")]
+    pub offset_us: i64,
+    /// By how much it is off at the most, microseconds.
+    #[prost(int64, tag = "3")]
+    pub error_us: i64,
+    /// By how much somebody has set it since it was looked at last, microseconds; negative where it was set back.
+    #[prost(int64, tag = "4")]
+    pub step_us: i64,
 }
 
 /// A version of a policy that took effect on the node, ended, or is in force.
@@ -377,4 +400,24 @@ pub struct Checkpoint {
     /// How many entries of the epochs behind it were committed already, in the source's order.
     #[prost(uint32, tag = "4")]
     pub drained_entries: u32,
+    /// What has come out of the source so far; absent where the writer was of a version that does not count.
+    #[prost(message, optional, tag = "5")]
+    pub sums: Option<Sums>,
+}
+
+/// What has come out of the source up to a checkpoint, and was committed with it.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct Sums {
+    /// Events that were taken out of the ring buffer of the checkpoint.
+    #[prost(uint64, tag = "1")]
+    pub events_read: u64,
+    /// Denied attempts in records, beside that ring.
+    #[prost(uint64, tag = "2")]
+    pub denied_recorded: u64,
+    /// Losses in records, beside that ring.
+    #[prost(uint64, tag = "3")]
+    pub lost_recorded: u64,
+    /// Records committed in this boot, by table.
+    #[prost(btree_map = "string, uint64", tag = "4")]
+    pub spooled: std::collections::BTreeMap<String, u64>,
 }

@@ -15,6 +15,10 @@ vocabulary! {
         EndpointUnhooked = 7, "endpoint-unhooked": "The endpoint cannot have hooks: its traffic is neither enforced nor witnessed.";
         EndpointUnknown = 8, "endpoint-unknown": "The pod behind a hooked endpoint is known no more; `unknown_endpoints` decides.";
         RecordsLost = 9, "records-lost": "So many records of coverage and policies could not be kept.";
+        AgentCrashed = 10, "agent-crashed": "The agent before had not ended in good order; found at the start of the one after it.";
+        AgentDetached = 11, "agent-detached": "Every hook, map and pin was taken away: nothing is enforced or witnessed any more.";
+        Balance = 12, "balance": "What the kernel has counted, and what has come out of it.";
+        Clock = 13, "clock": "What the kernel says of the clock on the wall, and by how much it was set.";
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_array::builder::{Int32Builder, Int64Builder, TimestampMicrosecondBuilder};
+use arrow_array::builder::{BooleanBuilder, Int32Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder};
 use podwitness_schemas::coverage;
 use podwitness_spool::{Coverage, Origin, SegmentDefinitions};
 
@@ -27,6 +27,11 @@ pub(crate) struct CoverageRows {
     reason: TextBuilder,
     detail: TextBuilder,
     count: Int64Builder,
+    balance: StringBuilder,
+    clock_synchronised: BooleanBuilder,
+    clock_offset_us: Int64Builder,
+    clock_error_us: Int64Builder,
+    clock_step_us: Int64Builder,
 }
 
 impl CoverageRows {
@@ -47,6 +52,11 @@ impl CoverageRows {
             reason: TextBuilder::new(),
             detail: TextBuilder::new(),
             count: Int64Builder::new(),
+            balance: StringBuilder::new(),
+            clock_synchronised: BooleanBuilder::new(),
+            clock_offset_us: Int64Builder::new(),
+            clock_error_us: Int64Builder::new(),
+            clock_step_us: Int64Builder::new(),
         }
     }
 
@@ -73,6 +83,12 @@ impl CoverageRows {
         self.reason.append_option(present(&record.reason));
         self.detail.append_option(present(&record.detail));
         self.count.append_option(record.count);
+        self.balance.append_option(present(&record.balance));
+        let clock = record.clock.as_ref();
+        self.clock_synchronised.append_option(clock.map(|clock| clock.synchronised));
+        self.clock_offset_us.append_option(clock.map(|clock| clock.offset_us));
+        self.clock_error_us.append_option(clock.map(|clock| clock.error_us));
+        self.clock_step_us.append_option(clock.map(|clock| clock.step_us));
     }
 
     /// What they have in common with the rows of other tables.
@@ -97,6 +113,11 @@ impl CoverageRows {
         columns.text("reason", self.reason);
         columns.text("detail", self.detail);
         columns.put("count", Arc::new(self.count.finish()));
+        columns.put("balance", Arc::new(self.balance.finish()));
+        columns.put("clock_synchronised", Arc::new(self.clock_synchronised.finish()));
+        columns.put("clock_offset_us", Arc::new(self.clock_offset_us.finish()));
+        columns.put("clock_error_us", Arc::new(self.clock_error_us.finish()));
+        columns.put("clock_step_us", Arc::new(self.clock_step_us.finish()));
         columns.into_batch(coverage::schema())
     }
 }

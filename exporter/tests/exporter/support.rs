@@ -234,7 +234,7 @@ pub(crate) fn origin() -> Origin {
 }
 
 pub(crate) fn checkpoint(ring_position: u64) -> Checkpoint {
-    Checkpoint { ring: "ring".to_owned(), ring_position, drained_epoch: 0, drained_entries: 0 }
+    Checkpoint { ring: "ring".to_owned(), ring_position, drained_epoch: 0, drained_entries: 0, sums: None }
 }
 
 /// 2026-01-02T03:04:05.000006Z.

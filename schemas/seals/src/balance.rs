@@ -104,6 +104,17 @@ impl Balance {
 }
 
 impl KernelBalance {
+    /// The statement as text, with sorted keys: what stands in the column `balance` of `coverage`.
+    pub fn to_text(&self) -> String {
+        let value = serde_json::to_value(self).expect("it is made of texts and numbers");
+        serde_json_canonicalizer::to_string(&value).expect("a value is always JSON")
+    }
+
+    /// Reads [`KernelBalance::to_text`]. Keys that this version does not know are ignored.
+    pub fn from_text(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
     /// What does not hold, a sentence each.
     pub fn differences(&self) -> Vec<String> {
         let mut found = Vec::new();

@@ -20,14 +20,14 @@ const KILLS: usize = 15;
 /// The longest that a program lives, unless it is waited for.
 const LONGEST_LIFE_MS: usize = 900;
 /// Kills a program that must not have ended by itself.
-fn kill(program: &mut Option<Program>) -> Result<()> {
+pub(crate) fn kill(program: &mut Option<Program>) -> Result<()> {
     let mut program = program.take().context("it was not started")?;
     let ended = program.ended()?;
     ensure!(ended.is_none(), "{} ended by itself with {ended:?}:\n{}", program.name(), program.log_tail(20));
     Ok(program.kill()?)
 }
 
-fn random_pause(random: &mut Random) {
+pub(crate) fn random_pause(random: &mut Random) {
     // It is the randomness of the moment that is wanted here, not that anything has come about.
     thread::sleep(Duration::from_millis(random.below(LONGEST_LIFE_MS) as u64));
 }

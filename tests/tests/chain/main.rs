@@ -3,6 +3,7 @@
 //!
 //! Run as root under `unshare --net --mount --propagation private`, as `make test` does; the programs must be built.
 
+mod balance;
 mod cases;
 mod churn;
 mod coverage;

@@ -11,6 +11,7 @@ use podwitness_tests::scenario::{Scenario, wait};
 use podwitness_tests::traffic::{ANSWER_LIMIT, DENIAL_LIMIT, PROTOCOLS, Sent, probe, serve};
 use podwitness_wire::Counter;
 
+use crate::coverage::Desk;
 use crate::field::{Field, OPEN, SHUT, openings, reconcile};
 
 /// How soon a new pod must be enforced.
@@ -111,6 +112,10 @@ fn detach_leaves_no_pin_no_program_no_map_and_no_enforcement() -> Result<()> {
     }
     ensure!(detach()?.status.success(), "nothing being there is no error");
     scenario.stop_exporter()?;
+    let told = Desk::over(&scenario)?.texts(
+        "SELECT event FROM coverage WHERE event IN ('balance', 'agent-stopped', 'agent-detached') ORDER BY seq",
+    )?;
+    ensure!(told == ["balance", "balance", "agent-stopped", "agent-detached", "agent-detached"], "{told:?}");
     reconcile(&scenario.evidence()?, &sent)
 }
 

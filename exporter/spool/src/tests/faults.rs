@@ -43,7 +43,10 @@ fn batch(to: u64, attempt: usize) -> (Vec<Record>, Checkpoint) {
         ..Verdict::default()
     };
     let records = vec![Record::Verdict(record); 1 + (usize::try_from(to).unwrap() + attempt) % 3];
-    (records, Checkpoint { ring: "ring".to_owned(), ring_position: to, drained_epoch: 1, drained_entries: 0 })
+    (
+        records,
+        Checkpoint { ring: "ring".to_owned(), ring_position: to, drained_epoch: 1, drained_entries: 0, sums: None },
+    )
 }
 
 fn verdict(record: Record) -> Verdict {

@@ -99,6 +99,7 @@ fn three_tables() -> Vec<Record> {
         reason: "attach".to_owned(),
         detail: "no such device".to_owned(),
         count: Some(4),
+        ..Coverage::default()
     };
     let policy = PolicyVersion {
         time_us: 1_700_000_000_000_004,

@@ -24,7 +24,7 @@ pub(crate) fn origin(boot: &str) -> Origin {
 }
 
 pub(crate) fn checkpoint(position: u64) -> Checkpoint {
-    Checkpoint { ring: "ring".to_owned(), ring_position: position, drained_epoch: 3, drained_entries: 0 }
+    Checkpoint { ring: "ring".to_owned(), ring_position: position, drained_epoch: 3, drained_entries: 0, sums: None }
 }
 
 /// A record that can be told from others by `time_us`, of about 50 bytes.
