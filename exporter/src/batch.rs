@@ -138,6 +138,10 @@ impl Batch {
     /// Notes what the record says of the node as a whole.
     fn follow(&mut self, record: &Record, definitions: &SegmentDefinitions) {
         if let Record::Coverage(coverage) = record {
+            // A statement that cannot be read stands in its row all the same.
+            if let Ok(balance) = serde_json::from_str(&coverage.balance) {
+                self.facts.kernel = Some(balance);
+            }
             match u8::try_from(coverage.event).ok().and_then(CoverageEvent::from_number) {
                 Some(CoverageEvent::AgentStarted) => self.facts.has_agent_stopped = Some(false),
                 Some(CoverageEvent::AgentStopped) => self.facts.has_agent_stopped = Some(true),
