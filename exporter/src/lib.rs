@@ -15,8 +15,9 @@
 //! 2. *Stage*: each namespace's verdicts, and each day's coverage and policies, are written and synced as a Parquet file in `<spool>/exporter/staging/`; then
 //!    `plan.json` appears by a rename. It says what goes where, and at which position of the spool the batch ends.
 //! 3. *Put*: each file goes into the store, create-only, repeated for ever while the store refuses.
-//! 4. *Done*: the spool's cursor moves to the batch's end, and the spool reclaims what lies before it.
-//! 5. *Clear*: the plan is removed, then its files.
+//! 4. *Note*: what the next seal will say of it is on the disk ([`sealing`]).
+//! 5. *Done*: the spool's cursor moves to the batch's end, and the spool reclaims what lies before it.
+//! 6. *Clear*: the plan is removed, then its files.
 //!
 //! # A kill at any point
 //!
@@ -24,7 +25,8 @@
 //! | --- | --- | --- |
 //! | before the plan appears | files without a plan | they are removed; the batch is gathered again from the cursor |
 //! | before everything is put | a plan | it is put again: what is there already is compared and counts as put |
-//! | before the cursor moves | a plan, all of it in the store | the same, then the cursor moves |
+//! | before it is noted | a plan, all of it in the store | the same, then it is noted |
+//! | before the cursor moves | a plan that is noted | the same, not noted twice, then the cursor moves |
 //! | before the plan is removed | a plan, the cursor at its end | the same, and the cursor is where it should be |
 //! | before the files are removed | files without a plan | they are removed |
 //!
@@ -34,7 +36,8 @@
 //! # Modules
 //!
 //! `source` (the spool, read) -> `batch` and `rows` (records to columns, for each `table`) -> `file` (columns to Parquet) ->
-//! `staging` (the plan) -> `delivery` (the plan to the store, which `podwitness-store` opens); `run` wires them.
+//! `staging` (the plan) -> `delivery` (the plan to the store, which `podwitness-store` opens) -> `sealing` (what was put, signed);
+//! `run` wires them, and `step` lists the places at which a fault is tried.
 #![forbid(unsafe_code)]
 
 pub mod batch;
