@@ -10,6 +10,7 @@ mod prerequisites;
 mod script;
 mod stage;
 mod table;
+mod verification;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,6 +48,8 @@ pub(crate) struct Arguments {
 
 /// How long a verdict may take from the kernel to the evidence.
 const EVIDENCE_LIMIT: Duration = Duration::from_secs(20);
+/// So short that the demo's chain has some seals.
+const SEAL_INTERVAL: &str = "2s";
 /// How many faults are told; one mistake tends to make many.
 const FAULTS_SHOWN: usize = 10;
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -102,6 +105,7 @@ fn witness(
     let stage = Stage::build(plan, manifests)?;
     let installation =
         stage.lab.install(programs, Some(folder.path())).map_err(Failure::answer)?.set("cluster", "demo");
+    let installation = installation.set("seal.interval", SEAL_INTERVAL);
     interrupt.check()?;
 
     progress.say("starting podwitness-agent and podwitness-exporter on it");
@@ -216,9 +220,11 @@ fn tell(evidence: &Evidence, folder: &EvidenceFolder, duckdb: &Path) -> Result<(
 
     let this = std::env::current_exe()
         .map_err(|error| Failure::answer(format_args!("cannot tell where this program is: {error}")))?;
+    verification::show(&this, folder.path())?;
     println!("\nThe evidence is in {root} ({} records). Go on asking:\n", evidence.records.len());
     println!("  {} sql {} > views.sql", quoted(&this), quoted(folder.path()));
     println!("  {} -init views.sql", quoted(duckdb));
+    println!("  {} verify {}", quoted(&this), quoted(folder.path()));
     println!("\nand then, for example: FROM denied;  FROM allowed;  FROM connections();");
     Ok(())
 }

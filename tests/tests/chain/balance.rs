@@ -71,7 +71,8 @@ fn the_balance_holds_through_kills_under_traffic_and_is_exact_at_the_end() -> Re
     )?;
     ensure!(crashes.last().is_some_and(|last| last.starts_with("agent-stopped")), "{crashes:?}");
     ensure!(crashes.len() > 1 && crashes[..crashes.len() - 1].iter().all(|crash| crash == "agent-crashed agent true"));
-    let clock = desk.texts("SELECT DISTINCT clock_error_us >= 0 AND clock_step_us = 0 FROM coverage WHERE event = 'clock'")?;
+    let clock =
+        desk.texts("SELECT DISTINCT clock_error_us >= 0 AND clock_step_us = 0 FROM coverage WHERE event = 'clock'")?;
     ensure!(clock == ["true"], "{clock:?}");
     Ok(())
 }
