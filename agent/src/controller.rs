@@ -18,13 +18,14 @@ use podwitness_endpoints::Snapshot;
 use podwitness_policy::{Endpoint, Input, ObjectName, compile, policy_sha256};
 use podwitness_runtime::{exit::sentence, readiness::Condition, shutdown::Shutdown};
 use podwitness_source::Update;
+use podwitness_spool::Definitions as _;
 
 use crate::{
     coverage::{Account, Seen, Statements, now_us, utc_us},
     definitions::{self, Definitions, LedgerError},
     metrics::Metrics,
     numbering::{Numbered, number},
-    trails::{below_floor, trails},
+    trails::{below_floor, keep_known, trails},
 };
 
 /// How often the controller looks whether it should stop, and tries again what has failed.
@@ -207,8 +208,12 @@ impl Controller {
             number(&compiled, &update.cluster, &self.node, self.audits, &self.definitions);
         let revision = self.definitions.number_revision(&policy_sha256(&update.cluster));
         let generation = self.control.generation();
-        // Before the first record that it applies to can be made.
-        self.definitions.set_trails(trails(&update.cluster, &self.retention))?;
+        // Before a record that it applies to can be made.
+        let mut trails = trails(&update.cluster, &self.retention);
+        if !update.complete {
+            keep_known(&mut trails, self.definitions.trails().as_deref().unwrap_or_default());
+        }
+        self.definitions.set_trails(trails)?;
         let is_in_force = in_force.as_ref() == Some(&tables) && self.definitions.revision_of(generation) == revision;
         if !is_in_force {
             self.definitions.commit_generation(generation + 1, revision)?;

@@ -14,6 +14,7 @@ mod full_tables;
 mod life;
 mod metrics;
 mod numbering;
+mod privacy;
 mod run;
 mod settings;
 mod trails;

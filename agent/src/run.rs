@@ -27,6 +27,7 @@ use crate::{
     full_tables,
     life::Life,
     metrics::Metrics,
+    privacy::Key,
     settings,
     witness::Witness,
 };
@@ -84,6 +85,7 @@ pub fn run(cli: &Cli) -> Result<Exit> {
         tracing::error!(%damage, "the spool is damaged: the sequence of its records has a hole there");
     }
     let definitions = Arc::new(Definitions::open(&state_folder, &boot)?);
+    let key = Key::open(&config.privacy.hmac_key_file)?;
     // The folder may come with the first pod.
     let endpoints = fs::read_dir(&config.endpoints.netns).map_or(0, Iterator::count);
     let Datapath { control, outlet, kept_sizes } = Datapath::open(&settings::datapath(&config, endpoints))?;
@@ -96,6 +98,7 @@ pub fn run(cli: &Cli) -> Result<Exit> {
         spool,
         recovered.checkpoint.as_ref(),
         Arc::clone(&definitions),
+        key,
         metrics.clone(),
         is_keeping_up,
         settings::intervals(&config),

@@ -12,6 +12,14 @@ pub(crate) fn trails(cluster: &Cluster, configured: &Retention) -> Vec<Trail> {
     cluster.trails.values().map(|trail| stated(trail, configured)).collect()
 }
 
+/// Adds what was asked for before by namespaces that ask for nothing now: for a source that is not whole, in which they may
+/// ask where it cannot be read.
+pub(crate) fn keep_known(trails: &mut Vec<Trail>, known: &[Trail]) {
+    let lacking = known.iter().filter(|known| !trails.iter().any(|trail| trail.namespace == known.namespace));
+    let lacking: Vec<_> = lacking.cloned().collect();
+    trails.extend(lacking);
+}
+
 /// What a namespace asks for that is less than the floor.
 pub(crate) fn below_floor<'a>(
     cluster: &'a Cluster,
@@ -63,6 +71,9 @@ mod tests {
             stated.iter().map(|trail| (trail.namespace.as_str(), trail.retention_seconds, trail.legal_hold)).collect();
         assert_eq!(told, [("long", 500, false), ("none", 400, false), ("short", 90, true)]);
         assert!(stated.iter().all(|trail| trail.external_addresses == 2));
+        let mut partial: Vec<_> = stated[..1].to_vec();
+        keep_known(&mut partial, &stated);
+        assert_eq!(partial, stated);
         let below: Vec<_> = below_floor(&cluster, &configured).collect();
         assert_eq!(below, [("short", Duration::from_secs(30))]);
     }

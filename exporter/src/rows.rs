@@ -3,6 +3,7 @@
 //! Rows stand in the order in which they are appended, which is that of `seq`. Strings become dictionaries as they
 //! come, so a batch in memory is about as small as its columns.
 
+mod addresses;
 mod columns;
 mod common;
 mod coverage;

@@ -105,8 +105,18 @@ fn packet() -> Vec<Field> {
     vec![
         optional("protocol", repeated(), "`TCP`, `UDP`, `SCTP`, `ICMP`, `ICMPv6`, else the number as text."),
         optional("protocol_number", DataType::Int32, "The protocol's number in the IP header."),
-        optional("src_ip", repeated(), "The initiator's address as seen at the endpoint, in canonical text."),
-        optional("dst_ip", repeated(), "The receiver's address as seen at the endpoint, in canonical text."),
+        optional(
+            "src_ip",
+            repeated(),
+            "The initiator's address as seen at the endpoint, in canonical text. Of one outside the cluster, where the \
+             namespace asks for that, its network (`203.0.113.0/24`, `2001:db8:1::/48`) or a keyed hash (`hmac:` and 32 hex \
+             digits).",
+        ),
+        optional(
+            "dst_ip",
+            repeated(),
+            "The receiver's address as seen at the endpoint, in canonical text; of one outside the cluster as `src_ip`.",
+        ),
         optional(
             "src_port",
             DataType::Int32,
@@ -201,7 +211,7 @@ fn backend() -> Vec<Field> {
             "backend_ip",
             repeated(),
             "The address of the Service's backend that the connection really went to, in canonical text; `dst_ip` stays the \
-             Service's. Null unless `nat_resolution` is `exact`.",
+             Service's. Null unless `nat_resolution` is `exact`; of one outside the cluster as `src_ip`.",
         ),
         optional("backend_port", DataType::Int32, "The backend's port; null unless `nat_resolution` is `exact`."),
     ]

@@ -12,15 +12,17 @@ use podwitness_wire::{
     address_flags,
 };
 
-use crate::{clock::Clock, definitions::Definitions};
-
-/// The namespace of records whose pod is not known. No namespace of Kubernetes can have an underscore.
-const UNKNOWN_NAMESPACE: &str = "_unknown";
+use crate::{
+    clock::Clock,
+    definitions::Definitions,
+    privacy::{Protection, UNKNOWN_NAMESPACE},
+};
 
 /// Makes records of one batch.
 pub(super) struct Enricher<'a> {
     pub(super) clock: Clock,
     pub(super) definitions: &'a Definitions,
+    pub(super) protection: Protection<'a>,
 }
 
 /// One side of a connection.
@@ -91,6 +93,7 @@ impl Enricher<'_> {
             }
             _ => {}
         }
+        self.protection.apply(&mut record);
         Some(Record::Verdict(record))
     }
 
@@ -154,6 +157,7 @@ impl Enricher<'_> {
             Direction::Egress => (record.packets_out, record.bytes_out) = (packets, bytes),
             Direction::Ingress => (record.packets_in, record.bytes_in) = (packets, bytes),
         }
+        self.protection.apply(&mut record);
         Some(Record::Verdict(record))
     }
 

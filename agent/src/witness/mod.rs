@@ -30,6 +30,7 @@ use crate::{
     full_tables::FullTables,
     life::Life,
     metrics::Metrics,
+    privacy::{Key, Protection},
     wall_clock::WallClock,
 };
 use backends::Backends;
@@ -62,6 +63,7 @@ pub(crate) struct Witness {
     outlet: Outlet,
     spool: Writer,
     definitions: Arc<Definitions>,
+    key: Key,
     journal: Arc<Journal>,
     metrics: Metrics,
     is_keeping_up: Condition,
@@ -111,6 +113,7 @@ impl Witness {
         spool: Writer,
         checkpoint: Option<&Checkpoint>,
         definitions: Arc<Definitions>,
+        key: Key,
         metrics: Metrics,
         is_keeping_up: Condition,
         intervals: Intervals,
@@ -134,6 +137,7 @@ impl Witness {
             outlet,
             spool,
             definitions,
+            key,
             journal: Arc::default(),
             backends: Backends::open(metrics.clone()),
             metrics,
@@ -305,7 +309,7 @@ impl Witness {
             }
             self.backends.complete(&self.outlet, self.position, &mut events)?;
             self.clock.follow()?;
-            let enricher = Enricher { clock: self.clock, definitions: &self.definitions };
+            let enricher = self.enricher();
             let records: Vec<Record> = events.iter().filter_map(|event| enricher.event(event)).collect();
             let unread = events.len() - records.len();
             let taken = Taken { events: events.len() as u64, ..Taken::default() };
@@ -324,6 +328,11 @@ impl Witness {
         }
     }
 
+    fn enricher(&self) -> Enricher<'_> {
+        let protection = Protection::new(&self.key, self.definitions.trails());
+        Enricher { clock: self.clock, definitions: &self.definitions, protection }
+    }
+
     fn bring_out_denials(&mut self) -> Result<bool, WitnessError> {
         let (epoch, mut denials, losses) = self.outlet.turn_epoch()?;
         self.full_tables.look(&self.outlet.counters()?, &denials, &losses);
@@ -334,7 +343,7 @@ impl Witness {
         self.clock.follow()?;
         let mut most = denials.len();
         loop {
-            let enricher = Enricher { clock: self.clock, definitions: &self.definitions };
+            let enricher = self.enricher();
             let rest = denials.get(self.drained.entries..).unwrap_or_default();
             let part = &rest[..most.min(rest.len())];
             let is_last = part.len() == rest.len();

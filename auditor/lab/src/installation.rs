@@ -102,6 +102,7 @@ impl Lab {
             "bpffs": self.bpffs_path().join("podwitness"),
             "batch": {"maxAge": "500ms"},
             "seal": {"keyFile": root.join("key/node.key")},
+            "privacy": {"hmacKeyFile": root.join("privacy/hmac.key")},
             "listen": {"agent": agent_listen, "exporter": exporter_listen},
             "log": {"format": "text", "level": "info"},
         });

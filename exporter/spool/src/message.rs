@@ -111,6 +111,14 @@ pub struct Verdict {
     /// The Service that was addressed.
     #[prost(message, optional, tag = "30")]
     pub service: Option<Service>,
+    /// [`ExternalAddresses`](crate::words::ExternalAddresses): how the address outside the cluster stands here; 0 where it
+    /// stands as it is. It is the backend's where the Service has one that is known, else that of the side that is
+    /// external. Where it is truncated, its address is that of the network; where it is hashed, its address is empty.
+    #[prost(uint32, tag = "31")]
+    pub external_form: u32,
+    /// The hash in the address's place; empty where it is not hashed.
+    #[prost(bytes = "vec", tag = "32")]
+    pub external_hmac: Vec<u8>,
 }
 
 /// The Service whose address the packet had when the hook saw it.

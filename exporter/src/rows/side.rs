@@ -52,13 +52,13 @@ impl SideBuilder {
 
     pub(crate) fn append(
         &mut self,
-        ip: &[u8],
+        ip: Option<String>,
         port: Option<u32>,
         known: u32,
         identity: Option<&Identity>,
         keys: &[String],
     ) {
-        self.ip.append_option(words::address(ip));
+        self.ip.append_option(ip);
         self.port.append_option(port.map(number));
         self.identity.append_option(words::known(known));
         let of = |part: fn(&Identity) -> &String| identity.map(part).filter(|text| !text.is_empty());

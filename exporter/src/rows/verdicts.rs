@@ -8,6 +8,7 @@ use arrow_schema::SchemaRef;
 use podwitness_schemas::verdicts;
 use podwitness_spool::{Origin, PolicyRule, RuleSet, SegmentDefinitions, Verdict};
 
+use super::addresses::{self, Addresses};
 use super::columns::{Columns, TextBuilder, number, times};
 use super::common::{Common, Moment};
 use super::policy_list::PoliciesBuilder;
@@ -98,9 +99,10 @@ impl VerdictRows {
         let src = self.common.resolve(record.src_identity, |id| definitions.identity(id));
         let dst = self.common.resolve(record.dst_identity, |id| definitions.identity(id));
         let keys = &self.label_columns;
-        self.src.append(&record.src_ip, record.src_port, record.src_known, src.map(Arc::as_ref), keys);
-        self.dst.append(&record.dst_ip, record.dst_port, record.dst_known, dst.map(Arc::as_ref), keys);
-        self.service.append(record);
+        let Addresses { src: src_ip, dst: dst_ip, backend } = Addresses::of(record);
+        self.src.append(src_ip, record.src_port, record.src_known, src.map(Arc::as_ref), keys);
+        self.dst.append(dst_ip, record.dst_port, record.dst_known, dst.map(Arc::as_ref), keys);
+        self.service.append(record, backend);
 
         self.packets_out.append_option(record.packets_out);
         self.bytes_out.append_option(record.bytes_out);
@@ -153,9 +155,6 @@ impl VerdictRows {
     }
 }
 
-/// The `nat_resolution` with which a backend is more than a guess.
-const EXACT: &str = "exact";
-
 #[derive(Default)]
 struct ServiceBuilder {
     namespace: TextBuilder,
@@ -168,15 +167,15 @@ struct ServiceBuilder {
 }
 
 impl ServiceBuilder {
-    fn append(&mut self, record: &Verdict) {
+    fn append(&mut self, record: &Verdict, backend_ip: Option<String>) {
         let service = record.service.as_ref();
         self.namespace.append_option(service.map(|service| &service.namespace));
         self.name.append_option(service.map(|service| &service.name));
         self.ip.append_option(service.and_then(|service| words::address(&service.ip)));
         self.port.append_option(service.map(|service| number(service.port)));
         self.nat_resolution.append_option(service.map(|service| &service.nat_resolution));
-        let known = service.filter(|service| service.nat_resolution == EXACT);
-        self.backend_ip.append_option(known.and_then(|service| words::address(&service.backend_ip)));
+        let known = service.filter(|service| service.nat_resolution == addresses::EXACT);
+        self.backend_ip.append_option(backend_ip);
         self.backend_port.append_option(known.and_then(|service| service.backend_port).map(number));
     }
 

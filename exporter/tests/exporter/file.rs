@@ -17,7 +17,8 @@ use podwitness_exporter::staging::NewFile;
 use podwitness_schemas::metadata;
 use podwitness_spool::words::{CoverageEvent, PolicyEvent, WitnessMode};
 use podwitness_spool::{
-    Coverage, Definitions, Identity, PolicyVersion, Reader, Record, Revision, RuleSet, Service, Trail, Verdict,
+    ClockState, Coverage, Definitions, Identity, PolicyVersion, Reader, Record, Revision, RuleSet, Service, Trail,
+    Verdict,
 };
 use podwitness_wire as wire;
 
@@ -273,6 +274,31 @@ fn coverage_says_of_an_endpoint_all_that_is_known_and_of_the_agent_little() {
         ("addresses", "[]"),
     ]);
     assert_row(&rows[1], &expected);
+}
+
+#[test]
+fn coverage_has_the_balance_as_it_was_stated_and_the_clock() {
+    let statement = r#"{"events_read":5,"ring":"7"}"#;
+    let balance = Coverage {
+        time_us: TIME,
+        event: CoverageEvent::Balance.number().into(),
+        balance: statement.to_owned(),
+        ..Coverage::default()
+    };
+    let state = ClockState { synchronised: false, offset_us: -12, error_us: 9000, step_us: 250_000 };
+    let clock = Coverage {
+        time_us: TIME,
+        event: CoverageEvent::Clock.number().into(),
+        clock: Some(state),
+        ..Coverage::default()
+    };
+    let rows = rows(&files(&[Record::Coverage(balance), Record::Coverage(clock)])[0]);
+    let value = |row: usize, name: &str| rows[row].get(name).map(String::as_str);
+    assert_eq!((value(0, "event"), value(0, "clock_synchronised")), (Some("\"balance\""), None));
+    assert_eq!(value(0, "balance"), Some(format!("\"{statement}\"").as_str()));
+    assert_eq!((value(1, "event"), value(1, "balance")), (Some("\"clock\""), None));
+    let clock = ["clock_synchronised", "clock_offset_us", "clock_error_us", "clock_step_us"].map(|name| value(1, name));
+    assert_eq!(clock, [Some("false"), Some("-12"), Some("9000"), Some("250000")]);
 }
 
 #[test]

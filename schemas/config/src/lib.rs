@@ -23,7 +23,7 @@ use std::path::Path;
 
 pub use fault::{ConfigFaults, Fault};
 pub use model::{
-    Batch, Config, Connections, Endpoints, Events, Labels, Listen, Log, LogFormat, LogLevel, Mode, ObjectLock,
+    Batch, Config, Connections, Endpoints, Events, Labels, Listen, Log, LogFormat, LogLevel, Mode, ObjectLock, Privacy,
     Retention, Seal, Source, Spool, Store, Timeouts, UnknownEndpoints,
 };
 

@@ -33,6 +33,8 @@ pub struct Config {
     pub seal: Seal,
     /// `retention`: how long evidence is kept.
     pub retention: Retention,
+    /// `privacy`: how addresses outside the cluster are hidden where a namespace asks for that.
+    pub privacy: Privacy,
     /// `listen`: where metrics and health are served.
     pub listen: Listen,
     /// `log`: what the programs say about themselves.
@@ -149,6 +151,14 @@ pub struct Retention {
     pub default: Duration,
     /// `retention.minimum`: the floor that no namespace can go below. Default: 90 d; 1 s to 36500 d.
     pub minimum: Duration,
+}
+
+/// How addresses outside the cluster are hidden where a namespace asks for that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Privacy {
+    /// `privacy.hmacKeyFile`: the key of the hashes, made by the agent where it is missing; the same address has the same
+    /// hash on the nodes that have the same key. Default: `/var/lib/podwitness/privacy/hmac.key`.
+    pub hmac_key_file: PathBuf,
 }
 
 /// Where each program serves `/metrics`, `/healthz` and `/readyz`. Port 0 takes any free port.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::fault::Fault;
 use crate::model::{
-    Batch, Config, Connections, Endpoints, Events, Labels, Listen, Log, LogFormat, LogLevel, Mode, ObjectLock,
+    Batch, Config, Connections, Endpoints, Events, Labels, Listen, Log, LogFormat, LogLevel, Mode, ObjectLock, Privacy,
     Retention, Seal, Source, Spool, Store, Timeouts, UnknownEndpoints,
 };
 use crate::section::{Faults, Section};
@@ -47,6 +47,7 @@ pub(crate) fn config(tree: &Node, folder: &Path, env: &dyn Fn(&str) -> Option<St
     let batch = batch(root.section("batch"));
     let seal = seal(root.section("seal"), folder);
     let retention = retention(root.section("retention"));
+    let privacy = privacy(root.section("privacy"), folder);
     let listen = listen(root.section("listen"));
     let log = log(root.section("log"));
     let connections = connections(root.section("connections"));
@@ -68,6 +69,7 @@ pub(crate) fn config(tree: &Node, folder: &Path, env: &dyn Fn(&str) -> Option<St
             batch,
             seal,
             retention,
+            privacy,
             listen,
             log,
             connections,
@@ -193,6 +195,14 @@ fn retention(mut section: Section) -> Retention {
     }
     section.finish();
     retention
+}
+
+fn privacy(mut section: Section, folder: &Path) -> Privacy {
+    let privacy = Privacy {
+        hmac_key_file: section.or("hmacKeyFile", "/var/lib/podwitness/privacy/hmac.key".into(), path(folder)),
+    };
+    section.finish();
+    privacy
 }
 
 fn listen(mut section: Section) -> Listen {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use podwitness_config::{
-    Batch, Config, Connections, Endpoints, Events, Labels, Listen, Log, LogFormat, LogLevel, Mode, ObjectLock,
+    Batch, Config, Connections, Endpoints, Events, Labels, Listen, Log, LogFormat, LogLevel, Mode, ObjectLock, Privacy,
     Retention, Seal, Source, Spool, Store, Timeouts, UnknownEndpoints,
 };
 
@@ -41,6 +41,7 @@ fn defaults() -> Config {
         batch: Batch { max_age: seconds(300), max_bytes: 67_108_864 },
         seal: Seal { interval: seconds(300), key_file: "/var/lib/podwitness/key/node.key".into() },
         retention: Retention { default: days(400), minimum: days(90) },
+        privacy: Privacy { hmac_key_file: "/var/lib/podwitness/privacy/hmac.key".into() },
         listen: Listen {
             agent: "127.0.0.1:9464".parse().expect("an address"),
             exporter: "127.0.0.1:9465".parse().expect("an address"),
@@ -114,6 +115,7 @@ fn every_key_is_read_into_its_own_field() {
         batch: Batch { max_age: seconds(2), max_bytes: 131_072 },
         seal: Seal { interval: seconds(60), key_file: "/etc/podwitness/../key".into() },
         retention: Retention { default: days(2), minimum: seconds(36 * 3600) },
+        privacy: Privacy { hmac_key_file: "/etc/podwitness/keys/hmac".into() },
         listen: Listen {
             agent: "127.0.0.1:0".parse().expect("an address"),
             exporter: "[::1]:9000".parse().expect("an address"),

@@ -10,6 +10,7 @@ mod coverage;
 mod demo;
 mod duckdb;
 mod field;
+mod kept;
 mod killed;
 mod matrix;
 mod modes;

@@ -5,7 +5,7 @@ use podwitness_spool::Identity;
 use podwitness_wire::{Verdict as WireVerdict, ipv4_mapped};
 
 use super::*;
-use crate::definitions::Present;
+use crate::{definitions::Present, privacy::Key};
 
 const GENERATION: u64 = 7;
 const SERVICE: Address = ipv4_mapped([10, 96, 0, 1]);
@@ -59,7 +59,9 @@ impl Agent {
     }
 
     fn record_of(&self, event: &Event) -> Verdict {
-        let enricher = Enricher { clock: Clock::read().unwrap(), definitions: &self.definitions };
+        let key = Key::of_test();
+        let protection = Protection::new(&key, None);
+        let enricher = Enricher { clock: Clock::read().unwrap(), definitions: &self.definitions, protection };
         let Some(Record::Verdict(verdict)) = enricher.event(event) else { panic!("an event is a verdict") };
         verdict
     }

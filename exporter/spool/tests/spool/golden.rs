@@ -5,8 +5,12 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use podwitness_spool::{Coverage, PolicyVersion, Reader, Record, Service, Verdict, Writer};
+use podwitness_spool::{
+    Checkpoint, ClockState, Coverage, Definitions, Identity, PolicyVersion, Reader, Record, Revision, RuleSet, Service,
+    Sums, Trail, Verdict, Writer,
+};
 
 use crate::samples::{Dictionary, SMALL, batches, checkpoint, origin, record, verdict};
 
@@ -57,6 +61,7 @@ fn input() -> Vec<Record> {
             nat_resolution: "exact".to_owned(),
             ..Service::default()
         }),
+        ..Verdict::default()
     };
     let loss = Verdict { namespace: "_unknown".to_owned(), event: 6, count: 9, ..Verdict::default() };
     vec![Record::Verdict(full), Record::Verdict(loss)]
@@ -135,6 +140,52 @@ fn write_three_tables(dir: &Path) {
     writer.commit(three_tables(), &Dictionary, &checkpoint(1)).unwrap();
 }
 
+/// Knows what [`Dictionary`] knows, and a trail.
+struct WithTrail;
+
+impl Definitions for WithTrail {
+    fn identity(&self, id: u32) -> Option<Identity> {
+        Dictionary.identity(id)
+    }
+
+    fn rule_set(&self, id: u32) -> Option<RuleSet> {
+        Dictionary.rule_set(id)
+    }
+
+    fn revision(&self, number: i64) -> Option<Revision> {
+        Dictionary.revision(number)
+    }
+
+    fn trails(&self) -> Option<Arc<[Trail]>> {
+        let namespace = "shop".to_owned();
+        let trail = Trail { namespace, retention_seconds: 34_560_000, legal_hold: true, external_addresses: 3 };
+        Some([trail].into())
+    }
+}
+
+/// What is stated beside connections, endpoints and policies: the balance, the clock, and an address that is hashed.
+fn statements() -> Vec<Record> {
+    let clock = ClockState { synchronised: true, offset_us: -12, error_us: 9000, step_us: 250_000 };
+    let Record::Verdict(verdict) = record("shop", 7) else { unreachable!("it is made so") };
+    let hashed = Verdict { src_ip: Vec::new(), external_form: 3, external_hmac: (0..16).collect(), ..verdict };
+    vec![
+        Record::Coverage(Coverage { event: 12, balance: r#"{"events_read":5}"#.to_owned(), ..Coverage::default() }),
+        Record::Coverage(Coverage { event: 13, clock: Some(clock), ..Coverage::default() }),
+        Record::Verdict(hashed),
+    ]
+}
+
+fn counted() -> Checkpoint {
+    let spooled = [("coverage".to_owned(), 2), ("verdicts".to_owned(), 1)].into();
+    let sums = Sums { events_read: 5, denied_recorded: 6, lost_recorded: 7, spooled };
+    Checkpoint { sums: Some(sums), ..checkpoint(1) }
+}
+
+fn write_statements(dir: &Path) {
+    let (mut writer, _) = Writer::open(dir, SMALL, origin("boot-1")).unwrap();
+    writer.commit(statements(), &WithTrail, &counted()).unwrap();
+}
+
 fn copy(from: &Path, files: &[&str], to: &Path) {
     for name in files {
         fs::create_dir_all(to.join(name).parent().unwrap()).unwrap();
@@ -161,6 +212,26 @@ fn assert_written(write: impl FnOnce(&Path), files: &[&str], name: &str) {
 fn today_writes_the_bytes_of_version_1() {
     assert_written(write, &FILES, "v1");
     assert_written(write_three_tables, &THREE_TABLES, "v1-three-tables");
+    assert_written(write_statements, &THREE_TABLES, "v1-statements");
+}
+
+#[test]
+fn what_was_stated_is_read_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    copy(&golden("v1-statements"), &THREE_TABLES, dir.path());
+    let read = batches(&mut Reader::open(dir.path()).unwrap());
+    let mut expected = statements();
+    for (record, number) in expected.iter_mut().zip([1, 2, 1]) {
+        match record {
+            Record::Verdict(verdict) => verdict.seq = number,
+            Record::Coverage(coverage) => coverage.seq = number,
+            Record::Policy(version) => version.seq = number,
+        }
+    }
+    assert_eq!(read[0].records, expected);
+    assert_eq!(read[0].definitions.trails(), WithTrail.trails().as_ref());
+    let (_, recovered) = Writer::open(dir.path(), SMALL, origin("boot-1")).unwrap();
+    assert_eq!(recovered.checkpoint, Some(counted()));
 }
 
 #[test]
