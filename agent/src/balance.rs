@@ -52,12 +52,14 @@ pub(crate) struct Balance {
 enum Stage {
     Due(Instant),
     Before { at: Instant, before: Counters },
-    Read { at: Instant, before: Counters, reading: Reading },
+    Read { at: Instant, reading: Box<Reading> },
 }
 
 /// What a reading to the end has found.
 #[derive(Debug)]
 struct Reading {
+    /// Taken before it.
+    before: Counters,
     /// Taken one after the other, behind the reading.
     counters: [Counters; 2],
     sums: Sums,
@@ -137,13 +139,13 @@ impl Balance {
             }
             Stage::Before { at, before } if read_since.is_some_and(|since| since >= *at + settle) => {
                 if let (Some(first), Some(second)) = (count()?, count()?) {
-                    let reading = Reading { counters: [first, second], sums: sums.clone() };
-                    self.stage = Stage::Read { at: Instant::now(), before: before.clone(), reading };
+                    let reading = Reading { before: before.clone(), counters: [first, second], sums: sums.clone() };
+                    self.stage = Stage::Read { at: Instant::now(), reading: Box::new(reading) };
                 }
             }
-            Stage::Read { at, before, reading } if now >= *at + settle => {
+            Stage::Read { at, reading } if now >= *at + settle => {
                 if let Some(after) = count()? {
-                    let statement = state(&self.ring, before, reading, &after);
+                    let statement = state(&self.ring, reading, &after);
                     self.stage = Stage::Due(now + self.times.interval);
                     return Ok(Some(statement));
                 }
@@ -154,9 +156,9 @@ impl Balance {
     }
 }
 
-fn state(ring: &str, before: &Counters, reading: &Reading, after: &Counters) -> KernelBalance {
+fn state(ring: &str, reading: &Reading, after: &Counters) -> KernelBalance {
+    let Reading { before, counters: [first, second], sums } = reading;
     let around = |counter| Around { before: before.get(counter), after: after.get(counter) };
-    let Reading { counters: [first, second], sums } = reading;
     let events_accepted = around(Counter::EventsAccepted);
     let events_refused = first.get(Counter::EventsRefused);
     // Offers go on while counters are read one after the other. When the refused were read, the offered lay between these

@@ -29,7 +29,7 @@ use crate::{
     metrics::Metrics,
     privacy::Key,
     settings,
-    witness::Witness,
+    witness::{Parts, Witness},
 };
 
 /// The kernel's name for this life of it (`Documentation/admin-guide/sysctl/kernel.rst`, `random`).
@@ -93,17 +93,17 @@ pub fn run(cli: &Cli) -> Result<Exit> {
     control.set_deny_unknown_endpoints(config.endpoints.unknown_endpoints == UnknownEndpoints::Deny);
     let (life, crash) = Life::begin(&state_folder, &boot)
         .with_context(|| format!("cannot note in {} that the agent runs", state_folder.display()))?;
-    let witness = Witness::new(
+    let parts = Parts {
         outlet,
         spool,
-        recovered.checkpoint.as_ref(),
-        Arc::clone(&definitions),
+        definitions: Arc::clone(&definitions),
         key,
-        metrics.clone(),
+        metrics: metrics.clone(),
         is_keeping_up,
-        settings::intervals(&config),
+        intervals: settings::intervals(&config),
         life,
-    )?;
+    };
+    let witness = Witness::new(parts, recovered.checkpoint.as_ref())?;
     let unknown_endpoints = match config.endpoints.unknown_endpoints {
         UnknownEndpoints::Allow => Verdict::Allow,
         UnknownEndpoints::Deny => Verdict::Deny,

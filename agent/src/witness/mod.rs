@@ -85,6 +85,26 @@ pub(crate) struct Witness {
     life: Life,
 }
 
+/// What a witness works with.
+pub(crate) struct Parts {
+    /// The way out of the kernel.
+    pub(crate) outlet: Outlet,
+    /// The way into the spool.
+    pub(crate) spool: Writer,
+    /// What numbers mean.
+    pub(crate) definitions: Arc<Definitions>,
+    /// The key of hashed addresses.
+    pub(crate) key: Key,
+    /// What the agent says of itself.
+    pub(crate) metrics: Metrics,
+    /// Met while the spool takes records.
+    pub(crate) is_keeping_up: Condition,
+    /// How often it does what.
+    pub(crate) intervals: Intervals,
+    /// Where it gives signs of life.
+    pub(crate) life: Life,
+}
+
 /// Up to where denials are in the spool. An epoch that was turned does not change any more, so that its entries have an
 /// order in which a part of them can be told from the rest.
 #[derive(Clone, Copy, Debug, Default)]
@@ -108,17 +128,8 @@ pub(crate) enum WitnessError {
 
 impl Witness {
     /// Takes up the work where the spool says that it was left.
-    pub(crate) fn new(
-        mut outlet: Outlet,
-        spool: Writer,
-        checkpoint: Option<&Checkpoint>,
-        definitions: Arc<Definitions>,
-        key: Key,
-        metrics: Metrics,
-        is_keeping_up: Condition,
-        intervals: Intervals,
-        life: Life,
-    ) -> Result<Self, WitnessError> {
+    pub(crate) fn new(parts: Parts, checkpoint: Option<&Checkpoint>) -> Result<Self, WitnessError> {
+        let Parts { mut outlet, spool, definitions, key, metrics, is_keeping_up, intervals, life } = parts;
         let times = balance::Times { interval: intervals.state, settle: intervals.commit };
         let balance = Balance::resume(outlet.ring_id(), checkpoint, times);
         let ours = checkpoint.filter(|checkpoint| checkpoint.ring == outlet.ring_id().to_string());
