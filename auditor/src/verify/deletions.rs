@@ -92,6 +92,11 @@ impl Deletions {
         self.documents.len()
     }
 
+    /// Whether a deletion lists `path`.
+    pub(super) fn names(&self, path: &str) -> bool {
+        self.objects.contains_key(&PathName::of(path))
+    }
+
     /// Whether a deletion lists `object`, which the seal at `seal` lists. Tells where it must not.
     pub(super) fn lists(&self, context: &Context<'_>, object: &SealedObject, seal: &str) -> bool {
         let Some(listed) = self.objects.get(&PathName::of(&object.path)) else { return false };

@@ -9,7 +9,7 @@
 //! 2. *Deletions* (`deletions`), and then *each chain of seals* (`seals`), a piece at a time: its documents are read
 //!    and their signatures checked side by side (`document`), then what must hold between them in order (`links`,
 //!    `sequences`), then what they list, side by side again (`object`: bytes; `content`: rows).
-//! 3. *What no seal lists* (`unsealed`).
+//! 3. *What no seal lists* (`unsealed`), and what a store with versions hides (`versions`).
 //!
 //! # Memory
 //!
@@ -36,6 +36,7 @@ mod seals;
 mod sequences;
 mod told;
 mod unsealed;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Write as _, stdout};
@@ -62,6 +63,9 @@ use crate::failure::Failure;
 
 /// No marker of a root is longer.
 const GREATEST_MARKER: u64 = 1 << 20;
+
+/// Threads where a store answers from afar: each waits most of the time. For a folder there are as many as processors.
+const STORE_THREADS: usize = 16;
 
 /// Check the evidence at ROOT: signatures, chains of seals, and every file that they list.
 ///
@@ -102,7 +106,10 @@ enum Format {
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let told = Told::new(&arguments.pin, arguments.nodes.as_deref())?;
     let root = Root::open(&arguments.root)?;
-    let outcome = verify(arguments, &root, &told)?;
+    let threads = if root.is_store() { STORE_THREADS } else { 0 };
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let threads = threads.map_err(|error| Failure::question(format_args!("cannot start threads: {error}")))?;
+    let outcome = threads.install(|| verify(arguments, &root, &told))?;
     let page = match arguments.output {
         Format::Text => outcome.to_text(),
         Format::Json => format!("{:#}\n", outcome.to_json()),
@@ -147,6 +154,7 @@ fn verify(arguments: &Arguments, root: &Root, told: &Told) -> Result<Outcome, Fa
         })
         .collect::<Result<Vec<_>, _>>()?;
     deletions.tell_unlisted(&context)?;
+    versions::check(&context, &deletions)?;
     unsealed::check(&context, &chains)?;
     told.compare(&chains, &report);
     progress.finish();

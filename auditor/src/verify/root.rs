@@ -1,70 +1,70 @@
-//! The evidence root as the verifier needs it: what there is, and the bytes of each.
+//! The evidence root as the verifier needs it: what there is, and the bytes of each. A folder is read as it stands; what is in
+//! a store comes into a file without a name first, so that no object must fit into memory.
 
+use std::fmt::Display;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read as _};
+use std::io::{ErrorKind, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use podwitness_store::{Store, StoreError, url_of};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::failure::Failure;
 
 /// An evidence root.
-pub(super) struct Root {
-    folder: PathBuf,
+pub(super) enum Root {
+    /// A folder.
+    Folder(PathBuf),
+    /// Anything else, and what waits for its answers.
+    Store(Box<Store>, Runtime),
 }
 
 impl Root {
     /// Opens the root that a person named. Nothing is read yet.
     pub(super) fn open(root: &str) -> Result<Self, Failure> {
-        let folder = match root.split_once("://") {
-            Some(("file", path)) => PathBuf::from(path),
-            Some((scheme, _)) => {
-                return Err(Failure::question(format_args!(
-                    "no evidence can be read from {scheme}://: copy it to a folder"
-                )));
-            }
-            None => PathBuf::from(root),
+        let url = url_of(root).map_err(Failure::question)?;
+        let store = Store::open(&url, std::env::vars()).map_err(Failure::question)?;
+        let Some(folder) = store.folder() else {
+            let runtime = Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(|error| Failure::question(format_args!("cannot ask the store: {error}")))?;
+            return Ok(Self::Store(Box::new(store), runtime));
         };
-        match fs::metadata(&folder) {
-            Ok(there) if there.is_dir() => Ok(Self { folder }),
+        match fs::metadata(folder) {
+            Ok(there) if there.is_dir() => Ok(Self::Folder(folder.to_owned())),
             Ok(_) => Err(Failure::question(format_args!("{root} is not a folder: give the evidence root"))),
             Err(error) => Err(Failure::question(format_args!("cannot read the evidence root {root}: {error}"))),
         }
     }
 
+    /// Whether it is in a store, which may have versions and answers from afar.
+    pub(super) fn is_store(&self) -> bool {
+        matches!(self, Self::Store(..))
+    }
+
     /// Tells `each` the path and the bytes of everything below `folder`, in no particular order. A folder that is not
     /// there is empty.
     pub(super) fn list(&self, folder: &str, mut each: impl FnMut(&str, u64)) -> Result<(), Failure> {
-        let mut folders = vec![folder.to_owned()];
-        while let Some(folder) = folders.pop() {
-            let there = self.folder.join(&folder);
-            let entries = match fs::read_dir(&there) {
-                Ok(entries) => entries,
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => continue,
-                Err(error) => return Err(unreadable(&there, &error)),
-            };
-            for entry in entries {
-                let entry = entry.map_err(|error| unreadable(&there, &error))?;
-                let name = entry.file_name();
-                // A name that is no text is no name of evidence; it is told as near as it can be.
-                let name = name.to_string_lossy();
-                let path = format!("{folder}/{name}");
-                let kind = entry.file_type().map_err(|error| unreadable(&entry.path(), &error))?;
-                if kind.is_dir() {
-                    folders.push(path);
-                } else if !is_unfinished(&name) {
-                    each(&path, fs::metadata(entry.path()).map_or(0, |metadata| metadata.len()));
-                }
-            }
+        match self {
+            Self::Folder(root) => list_folder(root, folder, each),
+            Self::Store(store, runtime) => runtime
+                .block_on(store.list(folder).try_for_each(|object| {
+                    each(&object.path, object.bytes);
+                    async { Ok(()) }
+                }))
+                .map_err(|error: StoreError| Failure::question(error)),
         }
-        Ok(())
     }
 
     /// The object at `path`; `None` where there is none.
     pub(super) fn object(&self, path: &str) -> Result<Option<File>, Failure> {
-        let path = self.folder.join(path);
-        match File::open(&path) {
-            Ok(file) => Ok(Some(file)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(unreadable(&path, &error)),
+        match self {
+            Self::Folder(root) => match File::open(root.join(path)) {
+                Ok(file) => Ok(Some(file)),
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(unreadable(&root.join(path), &error)),
+            },
+            Self::Store(store, runtime) => runtime.block_on(fetch(store, path)),
         }
     }
 
@@ -72,9 +72,46 @@ impl Root {
     pub(super) fn get(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, Failure> {
         let Some(file) = self.object(path)? else { return Ok(None) };
         let mut bytes = Vec::new();
-        file.take(limit).read_to_end(&mut bytes).map_err(|error| unreadable(&self.folder.join(path), &error))?;
+        file.take(limit).read_to_end(&mut bytes).map_err(|error| unreadable(Path::new(path), &error))?;
         Ok(Some(bytes))
     }
+}
+
+fn list_folder(root: &Path, folder: &str, mut each: impl FnMut(&str, u64)) -> Result<(), Failure> {
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        let there = root.join(&folder);
+        let entries = match fs::read_dir(&there) {
+            Ok(entries) => entries,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => continue,
+            Err(error) => return Err(unreadable(&there, &error)),
+        };
+        for entry in entries {
+            let entry = entry.map_err(|error| unreadable(&there, &error))?;
+            let name = entry.file_name();
+            // A name that is no text is no name of evidence; it is told as near as it can be.
+            let name = name.to_string_lossy();
+            let path = format!("{folder}/{name}");
+            let kind = entry.file_type().map_err(|error| unreadable(&entry.path(), &error))?;
+            if kind.is_dir() {
+                folders.push(path);
+            } else if !is_unfinished(&name) {
+                each(&path, fs::metadata(entry.path()).map_or(0, |metadata| metadata.len()));
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn fetch(store: &Store, path: &str) -> Result<Option<File>, Failure> {
+    let Some(mut pieces) = store.stream(path).await.map_err(Failure::question)? else { return Ok(None) };
+    let unwritable = |error| Failure::question(format_args!("cannot keep {path} in a temporary file: {error}"));
+    let mut file = tempfile::tempfile().map_err(unwritable)?;
+    while let Some(piece) = pieces.next().await {
+        file.write_all(&piece.map_err(Failure::question)?).map_err(unwritable)?;
+    }
+    file.rewind().map_err(unwritable)?;
+    Ok(Some(file))
 }
 
 /// Whether `name` is that of a put that was not finished: the library that writes to folders names them so.
@@ -83,7 +120,7 @@ fn is_unfinished(name: &str) -> bool {
 }
 
 /// Why nothing can be said: the evidence could not be read.
-pub(super) fn unreadable(path: &Path, error: &io::Error) -> Failure {
+fn unreadable(path: &Path, error: &dyn Display) -> Failure {
     Failure::question(format_args!(
         "cannot read {}: {error}; without it nothing can be said of the root",
         path.display()
