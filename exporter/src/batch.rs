@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use arrow_array::RecordBatch;
 use chrono::{DateTime, NaiveDate, Utc};
 use parquet::errors::ParquetError;
+use podwitness_seals::balance::KernelBalance;
 use podwitness_seals::seal::{NamespaceRetention, PolicyInForce};
 use podwitness_spool::words::CoverageEvent;
 use podwitness_spool::{Batch as Spooled, Damage, Origin, Position, Record, SegmentDefinitions, Trail};
@@ -139,7 +140,7 @@ impl Batch {
     fn follow(&mut self, record: &Record, definitions: &SegmentDefinitions) {
         if let Record::Coverage(coverage) = record {
             // A statement that cannot be read stands in its row all the same.
-            if let Ok(balance) = serde_json::from_str(&coverage.balance) {
+            if let Ok(balance) = KernelBalance::from_text(&coverage.balance) {
                 self.facts.kernel = Some(balance);
             }
             match u8::try_from(coverage.event).ok().and_then(CoverageEvent::from_number) {

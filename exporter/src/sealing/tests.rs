@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use podwitness_seals::document;
 use podwitness_seals::key::{KeyId, PrivateKey};
-use podwitness_seals::seal::{Chain, Seal, Sealer};
+use podwitness_seals::seal::{Chain, NamespaceRetention, Seal, Sealer};
 use podwitness_seals::time::Time;
 
 use super::head::{FoundSeal, Newest, Standing, judge};
@@ -125,6 +125,22 @@ fn what_a_sequence_jumps_over_is_admitted() {
     let gaps: Vec<(i64, i64)> = seal(&mut state, 1).gaps.iter().map(|gap| (gap.first_seq, gap.last_seq)).collect();
     assert_eq!(gaps, [(1, 1), (4, 5), (12, 13)]);
     assert_eq!(seal(&mut state, 2).gaps, []);
+}
+
+#[test]
+fn retention_that_is_raised_before_the_seal_extends_what_it_lists_and_lowered_shortens_nothing() {
+    let mut state = begun();
+    state.note(&plan(1, vec![file("shop", (1, 1), &[]), file("bank", (1, 1), &[])]));
+    let asked = |namespace: &str, seconds| NamespaceRetention {
+        namespace: namespace.to_owned(),
+        seconds,
+        hold: false,
+        addresses: "full".to_owned(),
+    };
+    state.retention = vec![asked("bank", 0), asked("shop", 120)];
+    let sealed = seal(&mut state, 1);
+    let kept: Vec<i64> = sealed.objects.iter().map(|object| object.retain_until.micros() / MINUTE_US).collect();
+    assert_eq!(kept, [1, 3]);
 }
 
 #[test]
