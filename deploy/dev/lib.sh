@@ -242,7 +242,7 @@ require_python() {
     fi
     # Debian ships Python without what makes an environment.
     python3 -c 'import ensurepip, venv' 2>/dev/null || require_tools "$1" python3-venv
-    say 'installing DuckDB into an environment of its own (pip; half a minute)'
+    say 'installing DuckDB and what auditor/verify.py needs into an environment of their own (pip; half a minute)'
     python3 -m venv --clear "$folder" || fail "python3 cannot make an environment in $folder, see above"
     "$folder/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements" ||
         fail "pip cannot install what $requirements names, see above"
