@@ -8,6 +8,7 @@
 //! | [`evidence`] | every row of every Parquet file below an evidence root |
 //! | [`oracle`] | the records that policy says there must be |
 //! | [`check`] | the comparison of the two, and what holds of any evidence |
+//! | [`sealed_root`] | evidence roots of seals and deletions, made without a node and always of the same bytes |
 //! | [`cases`] | the table of cases in `tests/cases`, read and put together with the cluster that they change |
 #![forbid(unsafe_code)]
 
@@ -16,4 +17,5 @@ pub mod check;
 pub mod evidence;
 pub mod oracle;
 pub mod scenario;
+pub mod sealed_root;
 pub mod traffic;

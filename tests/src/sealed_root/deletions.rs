@@ -1,0 +1,69 @@
+//! A chain of deletions.
+
+use anyhow::{Context as _, Result};
+use podwitness_schemas::layout;
+use podwitness_seals::deletion::{DeletedObject, Deletion};
+use podwitness_seals::key::PrivateKey;
+use podwitness_seals::time::Time;
+
+use super::{Cluster, SealedRoot, key};
+
+/// Who deletes in one cluster.
+pub struct Deletions {
+    cluster: Cluster,
+    key: PrivateKey,
+    number: u64,
+    previous: Option<String>,
+}
+
+impl Deletions {
+    /// Nothing is deleted yet. `seed` names the key that signs.
+    pub fn begin(root: &mut SealedRoot, cluster: Cluster, seed: u8) -> Self {
+        let key = key(seed);
+        root.put_key(&key.public());
+        Self { cluster, key, number: 0, previous: None }
+    }
+
+    /// Signs a list of what stands at `paths`, then deletes it. `time` is in microseconds since 1970. Gives the deletion's
+    /// path.
+    pub fn delete(&mut self, root: &mut SealedRoot, time: i64, paths: &[String]) -> Result<String> {
+        let seals = root.seals();
+        let listed = |path: &String| {
+            let found = seals.iter().find_map(|(seal, content)| {
+                content.objects.iter().find(|object| object.path == *path).map(|object| DeletedObject {
+                    path: path.clone(),
+                    sha256: object.sha256.clone(),
+                    bytes: object.bytes,
+                    rows: object.rows,
+                    retain_until: object.retain_until,
+                    seal: seal.clone(),
+                })
+            });
+            found.with_context(|| format!("no seal lists {path}"))
+        };
+        let mut objects = paths.iter().map(listed).collect::<Result<Vec<_>>>()?;
+        objects.sort_by(|one, other| one.path.cmp(&other.path));
+        self.number += 1;
+        let deletion = Deletion {
+            r#type: "podwitness-deletion".to_owned(),
+            version: 1,
+            cluster: self.cluster.name.clone(),
+            deletion: self.number,
+            previous_sha256: self.previous.take(),
+            time: Time::from_micros(time),
+            tool_version: "0.1.0".to_owned(),
+            minimum_seconds: self.cluster.minimum_seconds,
+            default_seconds: self.cluster.default_seconds,
+            retention: self.cluster.retention.clone(),
+            objects,
+            key_id: self.key.public().id(),
+            next_key_id: None,
+        };
+        let path = layout::deletion_path(&self.cluster.name, self.number);
+        self.previous = Some(root.put_document(&path, &deletion, &self.key));
+        for path in paths {
+            root.objects.remove(path);
+        }
+        Ok(path)
+    }
+}
