@@ -21,7 +21,7 @@ EVERYTHING := --locked --workspace --exclude podwitness-ebpf
 
 .PHONY: help
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: setup kernel ## The product at work on this machine, without a cluster (root; the first build takes minutes)
@@ -53,6 +53,13 @@ soak: setup kernel ## Random changes of everything under open connections, for S
 	cargo test --locked -p podwitness-tests --test chain --no-run
 	unshare --net --mount --propagation private -- $(SHELL) -euo pipefail -c \
 		'ip link set lo up; exec cargo test --locked --offline -p podwitness-tests --test chain -- --nocapture churn::'
+
+# Room for the root is taken below TMPDIR, and given back.
+BENCH_MB ?= 5000
+.PHONY: bench-verify
+bench-verify: export PODWITNESS_BENCH_MB := $(BENCH_MB)
+bench-verify: ## podwitness verify beside sha256sum on a root of BENCH_MB (takes room for it, and minutes to make it)
+	cargo bench --locked -p podwitness --bench verify
 
 .PHONY: lint
 lint: ## Formatting, clippy and shell syntax; a warning is an error
