@@ -8,6 +8,7 @@ mod doctor;
 mod evidence;
 mod failure;
 mod interrupt;
+mod retain;
 mod running;
 mod sql;
 mod table;
@@ -31,6 +32,7 @@ struct Arguments {
 enum Command {
     Demo(demo::Arguments),
     Doctor(doctor::Arguments),
+    Retain(retain::Arguments),
     Sql(sql::Arguments),
     Verify(verify::Arguments),
 }
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Retain(arguments) => retain::run(&arguments),
         Command::Sql(arguments) => sql::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
     };

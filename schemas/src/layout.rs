@@ -107,6 +107,16 @@ fn node_path(table: &str, cluster: &str, first_time: DateTime<Utc>, node: &str, 
 /// What a document's path gets to be that of its signature.
 pub const SIGNATURE_SUFFIX: &str = ".sig";
 
+/// The folder, from the root, of what a cluster has in `table` (or in `seals`).
+pub fn cluster_folder(table: &str, cluster: &str) -> String {
+    format!("{table}/cluster={}", encode(cluster))
+}
+
+/// The folder, from the root, of a namespace's `verdicts`.
+pub fn namespace_folder(cluster: &str, namespace: &str) -> String {
+    format!("{}/namespace={}", cluster_folder("verdicts", cluster), encode(namespace))
+}
+
 /// The folder, from the root, of a node's seals.
 pub fn seals_folder(cluster: &str, node: &str) -> String {
     format!("seals/cluster={}/node={}", encode(cluster), encode(node))

@@ -1,0 +1,183 @@
+//! How long evidence is kept, as the configuration and the namespaces' `AuditTrail`s say it now, and what follows for an
+//! object.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use podwitness_config::{Config, Source};
+use podwitness_policy::{Cluster, ExternalAddresses};
+use podwitness_seals::seal::{NamespaceRetention, SealedObject};
+use podwitness_seals::time::Time;
+use podwitness_source::{DirectorySource, Update};
+
+/// How long the first delivery may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The namespace of records whose pod is not known. They may be anybody's.
+const UNKNOWN_NAMESPACE: &str = "_unknown";
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub(crate) struct Wishes {
+    pub(crate) cluster: String,
+    pub(crate) minimum_seconds: u64,
+    pub(crate) default_seconds: u64,
+    /// By namespace.
+    pub(crate) retention: Vec<NamespaceRetention>,
+    /// Namespaces that there are, with and without an `AuditTrail`.
+    pub(crate) namespaces: Vec<String>,
+}
+
+/// Why an object stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kept {
+    /// Its own time has not come.
+    RetainUntil,
+    /// Its namespace asks for longer now.
+    Asked,
+    /// Its namespace is on hold.
+    Hold,
+    /// The store has locked it.
+    Locked,
+}
+
+impl Kept {
+    pub(crate) const ALL: [Self; 4] = [Self::RetainUntil, Self::Asked, Self::Hold, Self::Locked];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::RetainUntil => "retain-until",
+            Self::Asked => "asked",
+            Self::Hold => "hold",
+            Self::Locked => "locked",
+        }
+    }
+
+    pub(crate) fn meaning(self) -> &'static str {
+        match self {
+            Self::RetainUntil => "its own time has not come",
+            Self::Asked => "its namespace asks for longer now",
+            Self::Hold => "legal hold",
+            Self::Locked => "the store has locked it",
+        }
+    }
+}
+
+impl Wishes {
+    /// Reads them. What cannot be read or used is a reason not to go on: it might be the hold of a namespace.
+    pub(crate) fn read(config: &Config) -> Result<Self, String> {
+        let Source::Directory(folder) = &config.source else {
+            return Err(
+                "`source.kubernetes` is not read by this command yet: give a configuration with `source.directory`, \
+                        a folder of the cluster's objects"
+                    .to_owned(),
+            );
+        };
+        let (deliver, delivered) = mpsc::channel();
+        let _running = DirectorySource::start(folder, move |update| {
+            // A receiver that is gone has heard enough.
+            let _ = deliver.send(update);
+        })
+        .map_err(|error| error.to_string())?;
+        let update: Update = delivered
+            .recv_timeout(PATIENCE)
+            .map_err(|_| format!("{} was not read within {} s", folder.display(), PATIENCE.as_secs()))?;
+        let trail_fault =
+            update.faults.iter().find(|fault| fault.effect.is_none() || fault.message.contains("AuditTrail"));
+        match trail_fault {
+            Some(fault) => {
+                Err(format!("what namespaces ask for cannot be told, and nothing is deleted on a guess: {fault}"))
+            }
+            None if !update.complete => Err(format!("{} cannot be read completely", folder.display())),
+            None => Ok(Self::of(config, &update.cluster)),
+        }
+    }
+
+    fn of(config: &Config, cluster: &Cluster) -> Self {
+        let seconds = |time: Duration| time.as_secs() + u64::from(time.subsec_nanos() > 0);
+        let (minimum, default) = (seconds(config.retention.minimum), seconds(config.retention.default));
+        let retention = cluster.trails.values().map(|trail| NamespaceRetention {
+            namespace: trail.name.namespace.clone(),
+            seconds: trail.retention.map_or(default, seconds).max(minimum),
+            hold: trail.legal_hold,
+            addresses: match trail.external_addresses {
+                ExternalAddresses::Full => "full",
+                ExternalAddresses::Truncate => "truncate",
+                ExternalAddresses::Hmac => "hmac",
+            }
+            .to_owned(),
+        });
+        let mut namespaces: Vec<String> = cluster.namespaces.keys().chain(cluster.trails.keys()).cloned().collect();
+        namespaces.sort();
+        namespaces.dedup();
+        Self {
+            cluster: config.cluster.clone(),
+            minimum_seconds: minimum,
+            default_seconds: default,
+            retention: retention.collect(),
+            namespaces,
+        }
+    }
+
+    /// What the namespace asks for, in seconds, and whether it is on hold. What is not of one namespace (`coverage`,
+    /// `policies`, records of unknown pods) explains all of them: the longest holds, and any hold.
+    pub(crate) fn of_namespace(&self, namespace: Option<&str>) -> (u64, bool) {
+        let longest = || self.retention.iter().map(|asked| asked.seconds).fold(self.default_seconds, u64::max);
+        match namespace {
+            None | Some(UNKNOWN_NAMESPACE) => (longest(), self.retention.iter().any(|asked| asked.hold)),
+            Some(namespace) => match self.retention.iter().find(|asked| asked.namespace == namespace) {
+                Some(asked) => (asked.seconds, asked.hold),
+                None => (self.default_seconds.max(self.minimum_seconds), false),
+            },
+        }
+    }
+
+    /// Why the object stays; `None` where it may go.
+    pub(crate) fn keep(&self, object: &SealedObject, now: Time) -> Option<Kept> {
+        let (seconds, is_held) = self.of_namespace(object.namespace.as_deref());
+        let asked = i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+        if is_held {
+            Some(Kept::Hold)
+        } else if object.retain_until > now {
+            Some(Kept::RetainUntil)
+        } else if object.last_time.micros().saturating_add(asked) > now.micros() {
+            Some(Kept::Asked)
+        } else if object.locked_until.is_some_and(|until| until > now) {
+            Some(Kept::Locked)
+        } else {
+            None
+        }
+    }
+
+    /// A lifecycle configuration of S3 that does the same without this program, below `root` (the prefix of the evidence
+    /// root, or `""`). Namespaces on hold have no rule.
+    pub(crate) fn lifecycle(&self, root: &str) -> serde_json::Value {
+        let days = |seconds: u64| seconds.div_ceil(86_400).max(1);
+        let rule = |id: String, prefix: String, seconds: u64| {
+            serde_json::json!({
+                "ID": id,
+                "Status": "Enabled",
+                "Filter": {"Prefix": prefix},
+                "Expiration": {"Days": days(seconds)},
+                "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
+            })
+        };
+        let base = if root.is_empty() { String::new() } else { format!("{}/", root.trim_matches('/')) };
+        let mut rules = BTreeMap::new();
+        for namespace in self.namespaces.iter().map(String::as_str).chain([UNKNOWN_NAMESPACE]) {
+            let (seconds, is_held) = self.of_namespace(Some(namespace));
+            if !is_held {
+                let folder = podwitness_schemas::layout::namespace_folder(&self.cluster, namespace);
+                let id = format!("podwitness-verdicts-{namespace}");
+                rules.insert(id.clone(), rule(id, format!("{base}{folder}/"), seconds));
+            }
+        }
+        let (seconds, is_held) = self.of_namespace(None);
+        for table in ["coverage", "policies"].into_iter().filter(|_| !is_held) {
+            let folder = podwitness_schemas::layout::cluster_folder(table, &self.cluster);
+            let id = format!("podwitness-{table}");
+            rules.insert(id.clone(), rule(id, format!("{base}{folder}/"), seconds));
+        }
+        serde_json::json!({"Rules": rules.into_values().collect::<Vec<_>>()})
+    }
+}
