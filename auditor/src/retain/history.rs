@@ -104,10 +104,9 @@ impl History {
                 }
             }
         }
-        let altered = self.due.iter().filter_map(|(path, (object, _))| {
-            there.get(path).is_some_and(|bytes| *bytes != object.bytes).then(|| path.clone())
-        });
-        let altered: Vec<String> = altered.collect();
+        let is_altered = |path: &String, object: &SealedObject| there.get(path).is_some_and(|bytes| *bytes != object.bytes);
+        let altered = self.due.iter().filter(|(path, (object, _))| is_altered(path, object));
+        let altered: Vec<String> = altered.map(|(path, _)| path.clone()).collect();
         self.due.retain(|path, (object, _)| there.get(path) == Some(&object.bytes));
         self.leftover.retain(|path, _| there.contains_key(path));
         Ok(altered)

@@ -45,7 +45,7 @@ pub(crate) struct Arguments {
     /// The evidence root: a URL (s3://, gs://, az://, file://) or a folder
     root: String,
 
-    /// The configuration, with the cluster's name, `retention` and the source of the AuditTrails
+    /// The configuration, with the cluster's name, `retention` and the source of the `AuditTrail`s
     #[arg(long, value_name = "FILE", default_value = "podwitness.yaml")]
     config: PathBuf,
 

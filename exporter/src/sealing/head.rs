@@ -7,7 +7,7 @@ use podwitness_seals::seal::Seal;
 use podwitness_seals::time::Time;
 use podwitness_store::{Store, StoreError};
 
-use super::state::{Head, State};
+use super::state::{Head, Staged, State};
 
 /// The newest seals of this node's name in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,8 +84,7 @@ pub(super) fn judge(state: &State, newest: &Newest, boot: &str, key: &KeyId, now
         let is_head = state.head.as_ref().is_some_and(|head| head.path == found.path);
         is_head || state.staged.as_ref().is_some_and(|staged| staged.path == found.path)
     };
-    let known =
-        state.staged.as_ref().map_or(0, |staged| staged.number()).max(state.head.as_ref().map_or(0, |head| head.seal));
+    let known = state.staged.as_ref().map_or(0, Staged::number).max(state.head.as_ref().map_or(0, |head| head.seal));
     if state.head.is_some() || state.staged.is_some() {
         if let Some(other) = seals.iter().find(|found| found.number >= known && !is_ours(found)) {
             return Standing::Foreign { path: other.path.clone() };

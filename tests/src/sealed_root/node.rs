@@ -71,7 +71,8 @@ impl Life {
     fn through_the_spool(&mut self, records: Vec<Record>) -> Result<Vec<Spooled>> {
         self.commits += 1;
         let ring = format!("ring-{}", self.boot);
-        let checkpoint = Checkpoint { ring, ring_position: self.commits, drained_epoch: 0, drained_entries: 0 };
+        let checkpoint =
+            Checkpoint { ring, ring_position: self.commits, drained_epoch: 0, drained_entries: 0, sums: None };
         self.writer.commit(records, &Dictionary, &checkpoint)?;
         let mut batches = Vec::new();
         while let Some(batch) = self.reader.next()? {
