@@ -55,23 +55,23 @@ fn node_a(root: &mut SealedRoot, cluster: Cluster) -> Result<()> {
         open("shop", micros(10, 1, 2), 3),
     ]);
     node.witness(root, first)?;
-    node.seal(root, micros(10, 5, 0))?;
-    node.seal(root, micros(10, 10, 0))?; // idle
+    node.seal(root, micros(10, 5, 0));
+    node.seal(root, micros(10, 10, 0)); // idle
     node.witness(root, vec![deny("bank", micros(10, 11, 0), 20, 12)])?;
     node.rotate_key(root, 2);
-    node.seal(root, micros(10, 15, 0))?;
+    node.seal(root, micros(10, 15, 0));
     node.witness(root, vec![open("shop", micros(10, 16, 0), 5), open("shop", micros(10, 16, 1), 6)])?;
-    node.seal(root, micros(10, 20, 0))?;
+    node.seal(root, micros(10, 20, 0));
     node.witness(root, vec![agent_stopped(micros(10, 21, 0))])?;
-    node.seal_last(root, micros(10, 22, 0))?;
+    node.seal_last(root, micros(10, 22, 0));
 
     node.reboot("0a000000-0000-4000-8000-000000000002", micros(11, 30, 0))?;
     let mut again = policies(micros(11, 30, 1)).to_vec();
     again.extend([agent_started(micros(11, 30, 1)), open("shop", micros(11, 31, 0), 7)]);
     node.witness(root, again)?;
-    node.seal(root, micros(11, 35, 0))?; // after silence
+    node.seal(root, micros(11, 35, 0)); // after silence
     node.witness(root, vec![agent_stopped(micros(11, 37, 0))])?;
-    node.seal_last(root, micros(11, 38, 0))?;
+    node.seal_last(root, micros(11, 38, 0));
     Ok(())
 }
 
@@ -81,19 +81,19 @@ fn node_b(root: &mut SealedRoot, cluster: Cluster) -> Result<()> {
     let mut first = policies(micros(10, 0, 1)).to_vec();
     first.extend([agent_started(micros(10, 0, 1)), open("ops", micros(10, 1, 0), 1)]);
     node.witness(root, first)?;
-    node.seal(root, micros(10, 30, 0))?;
+    node.seal(root, micros(10, 30, 0));
     let ops = (2..8).map(|port| open("ops", micros(10, 31, i64::from(port)), port)).collect();
     node.witness_through_damage(root, ops, 2, 2)?;
-    node.seal(root, micros(11, 0, 0))?;
+    node.seal(root, micros(11, 0, 0));
     node.restart(micros(11, 5, 0), true);
     node.set_clock(false);
     let mut again = vec![agent_started(micros(11, 5, 1)), open("ops", micros(11, 6, 0), 9)];
     again.push(loss("ops", micros(11, 7, 0), 3));
     node.witness(root, again)?;
-    node.seal(root, micros(11, 30, 0))?;
+    node.seal(root, micros(11, 30, 0));
     node.set_clock(true);
     node.lose_unattributed(5);
-    node.seal(root, micros(12, 0, 0))?;
-    node.seal(root, micros(12, 30, 0))?; // idle
+    node.seal(root, micros(12, 0, 0));
+    node.seal(root, micros(12, 30, 0)); // idle
     Ok(())
 }

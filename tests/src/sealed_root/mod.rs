@@ -7,8 +7,8 @@
 //! let mut root = SealedRoot::new();
 //! let mut node = Node::begin(&mut root, Cluster::named("lab"), "node-a", 1, "boot-1", micros(10, 0, 0))?;
 //! node.witness(&mut root, vec![records::open("shop", micros(10, 1, 0), 40_000)])?;
-//! node.seal(&mut root, micros(10, 5, 0))?;
-//! node.seal_last(&mut root, micros(10, 7, 0))?;
+//! node.seal(&mut root, micros(10, 5, 0));
+//! node.seal_last(&mut root, micros(10, 7, 0));
 //! assert_eq!(root.seals().len(), 2);
 //! # Ok::<(), anyhow::Error>(())
 //! ```
@@ -178,7 +178,10 @@ impl SealedRoot {
     }
 
     fn documents<D: Document>(&self, prefix: &str) -> Vec<(String, D)> {
-        let documents = self.objects.iter().filter(|(path, _)| path.starts_with(prefix) && path.ends_with(".json"));
+        let documents = self
+            .objects
+            .iter()
+            .filter(|(path, _)| path.starts_with(prefix) && !path.ends_with(layout::SIGNATURE_SUFFIX));
         let read = |bytes: &[u8]| document::from_bytes(bytes).expect("this root was made of documents");
         documents.map(|(path, bytes)| (path.clone(), read(bytes))).collect()
     }

@@ -185,16 +185,16 @@ impl Node {
     }
 
     /// Seals what was put since the last seal. Gives the seal's path.
-    pub fn seal(&mut self, root: &mut SealedRoot, end: i64) -> Result<String> {
+    pub fn seal(&mut self, root: &mut SealedRoot, end: i64) -> String {
         self.seal_as(root, end, false)
     }
 
     /// The last seal of a clean stop.
-    pub fn seal_last(&mut self, root: &mut SealedRoot, end: i64) -> Result<String> {
+    pub fn seal_last(&mut self, root: &mut SealedRoot, end: i64) -> String {
         self.seal_as(root, end, true)
     }
 
-    fn seal_as(&mut self, root: &mut SealedRoot, end: i64, last: bool) -> Result<String> {
+    fn seal_as(&mut self, root: &mut SealedRoot, end: i64, last: bool) -> String {
         let Contents { mut objects, gaps, damaged_bytes } = std::mem::take(&mut self.window);
         objects.sort_by(|one, other| one.path.cmp(&other.path));
         let end = Time::from_micros(end);
@@ -234,7 +234,7 @@ impl Node {
         if let Some(next) = self.next_key.take() {
             self.key = next;
         }
-        Ok(path)
+        path
     }
 
     /// The kernel counted so many without an endpoint.

@@ -5,6 +5,7 @@ use std::env;
 
 use anyhow::{Context as _, Result};
 use fastrand::Rng;
+use podwitness_schemas::layout;
 use podwitness_seals::key::PrivateKey;
 use podwitness_tests::sealed_root::golden::{Golden, golden};
 use podwitness_tests::sealed_root::{SealedRoot, key, signature_path};
@@ -91,10 +92,13 @@ fn rewrite(rng: &mut Rng, root: &SealedRoot, path: &str) -> Vec<Edit> {
     vec![Edit::put(&signature_path(path), &key.sign(&bytes)), Edit::put(path, &bytes)]
 }
 
+fn is_document(path: &str) -> bool {
+    (path.starts_with("seals/") || path.starts_with("deletions/")) && !path.ends_with(layout::SIGNATURE_SUFFIX)
+}
+
 fn tamper(rng: &mut Rng, root: &SealedRoot) -> Vec<Edit> {
     let paths: Vec<_> = root.objects.keys().cloned().collect();
-    let documents: Vec<_> =
-        paths.iter().filter(|path| path.ends_with(".json") && path.contains('/')).cloned().collect();
+    let documents: Vec<_> = paths.iter().filter(|path| is_document(path)).cloned().collect();
     let (path, other) = (one_of(rng, &paths).to_owned(), one_of(rng, &paths).to_owned());
     let size = root.objects[&path].len();
     match rng.u8(..12) {

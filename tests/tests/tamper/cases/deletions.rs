@@ -87,14 +87,9 @@ pub(super) fn of_deletions(golden: &Golden, expect: &Expect) -> Vec<Case> {
         ]
         .concat();
         case("re-sign", "-with-its-key", with_key, all([one("key-untrusted", path), broken]));
-        case("roll-back", "", rolled_back(path, &first, &last), {
-            let gone = if path == &first {
-                all([expect.excuses_nothing(&first), expect.excuses_nothing(&last)])
-            } else {
-                expect.excuses_nothing(&last)
-            };
-            gone
-        });
+        let before = if path == &first { expect.excuses_nothing(&first) } else { Findings::new() };
+        let gone = all([before, expect.excuses_nothing(&last)]);
+        case("roll-back", "", rolled_back(path, &first, &last), gone);
     }
     cases.extend(forged(golden, expect));
     cases
