@@ -55,7 +55,7 @@ fn make(folder: &Path, bytes: u64) -> u64 {
             node.witness(&mut root, rows).expect("a spool in a temporary folder");
         }
         seconds += 300;
-        node.seal(&mut root, begin + seconds * 1_000_000).expect("a seal");
+        node.seal(&mut root, begin + seconds * 1_000_000);
         written += root
             .objects
             .iter()
@@ -67,7 +67,7 @@ fn make(folder: &Path, bytes: u64) -> u64 {
         // Another boot has another spool, and this one is full.
         node.reboot(&format!("boot-{seconds}"), begin + seconds * 1_000_000).expect("a spool in a temporary folder");
     }
-    node.seal_last(&mut root, begin + (seconds + 300) * 1_000_000).expect("a seal");
+    node.seal_last(&mut root, begin + (seconds + 300) * 1_000_000);
     root.write(folder).expect("room for the root");
     written
 }

@@ -104,7 +104,8 @@ impl History {
                 }
             }
         }
-        let is_altered = |path: &String, object: &SealedObject| there.get(path).is_some_and(|bytes| *bytes != object.bytes);
+        let is_altered =
+            |path: &String, object: &SealedObject| there.get(path).is_some_and(|bytes| *bytes != object.bytes);
         let altered = self.due.iter().filter(|(path, (object, _))| is_altered(path, object));
         let altered: Vec<String> = altered.map(|(path, _)| path.clone()).collect();
         self.due.retain(|path, (object, _)| there.get(path) == Some(&object.bytes));

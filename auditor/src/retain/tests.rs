@@ -202,14 +202,14 @@ async fn nothing_is_deleted_where_the_evidence_is_not_in_order() {
         let (folder, keys) = (TempDir::new().unwrap(), TempDir::new().unwrap());
         let mut root = Root::in_folder(folder.path());
         five_days(&mut root, 2, 4).await;
-        let seal = folder.path().join(root.seal_path(2));
+        let seal = folder.path().join(Root::seal_path(2));
         match name {
             "flip" => {
                 let text = std::fs::read_to_string(&seal).unwrap();
                 std::fs::write(&seal, text.replace("\"last\":false", "\"last\":true")).unwrap();
             }
             "remove" => std::fs::remove_file(&seal).unwrap(),
-            "signature" => std::fs::remove_file(folder.path().join(format!("{}.sig", root.seal_path(2)))).unwrap(),
+            "signature" => std::fs::remove_file(folder.path().join(format!("{}.sig", Root::seal_path(2)))).unwrap(),
             "key" => std::fs::remove_dir_all(folder.path().join("keys")).unwrap(),
             _ => root.store.put_once("deletions/cluster=c/000000000001.json.sig", "x".into()).await.unwrap(),
         }

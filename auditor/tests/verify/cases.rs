@@ -33,7 +33,7 @@ static IDLE: LazyLock<SealedRoot> = LazyLock::new(|| {
     let mut root = SealedRoot::new();
     let mut node = Node::begin(&mut root, Cluster::named("lab"), "node-a", 1, "boot-1", micros(10, 0, 0)).unwrap();
     for minute in [5, 10, 15, 20] {
-        node.seal(&mut root, micros(10, minute, 0)).unwrap();
+        node.seal(&mut root, micros(10, minute, 0));
     }
     let mut deletions = Deletions::begin(&mut root, Cluster::named("lab"), 4);
     for minute in [5, 10, 15] {
@@ -216,7 +216,7 @@ fn of_chains() -> Vec<Case> {
         }),
         idle("two seals have one number", |root| {
             let mut twin = seal(root, "node-a", 4);
-            twin.boot = "boot-0".to_owned();
+            "boot-0".clone_into(&mut twin.boot);
             let path = layout::seal_path("lab", "node-a", "boot-0", 4);
             put(root, &path, &twin);
             found([("chain-forked", &path), ("chain-forked", &layout::seal_path("lab", "node-a", "boot-1", 4))])

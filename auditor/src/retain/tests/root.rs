@@ -118,14 +118,14 @@ impl Root {
         };
         let bytes = document::to_bytes(&seal);
         self.previous = Some(sha256(&bytes));
-        let path = self.seal_path(self.seals);
+        let path = Self::seal_path(self.seals);
         self.store.put_once(&layout::key_path(&public.id().0), public.to_pem().into()).await.unwrap();
         let signature = self.key.sign(&bytes).to_vec();
         self.store.put_once(&format!("{path}.sig"), signature.into()).await.unwrap();
         self.store.put_once(&path, bytes.into()).await.unwrap();
     }
 
-    pub(super) fn seal_path(&self, seal: u64) -> String {
+    pub(super) fn seal_path(seal: u64) -> String {
         layout::seal_path("c", "n", "boot", seal)
     }
 
