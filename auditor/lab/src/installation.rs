@@ -191,7 +191,10 @@ impl Installation {
         let path = self.configuration_path();
         let text = serde_saphyr::to_string(&self.settings)
             .map_err(|error| LabError::Unusable(format!("the configuration cannot be written as YAML: {error}")))?;
-        fs::write(&path, text).map_err(LabError::path("write", &path))?;
+        // A program that was started before may be reading it at this moment.
+        let unfinished = path.with_extension("yaml.new");
+        fs::write(&unfinished, text).map_err(LabError::path("write", &unfinished))?;
+        fs::rename(&unfinished, &path).map_err(LabError::path("write", &path))?;
         own(&path, 0o644, 0, 0)
     }
 

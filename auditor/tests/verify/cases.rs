@@ -319,10 +319,10 @@ fn of_objects() -> Vec<Case> {
 fn of_counts() -> Vec<Case> {
     vec![
         case("an object was never sealed, and nobody says so", |root| {
-            let paths = root.paths(SHOP);
+            let paths = root.paths(OPS);
             let (gone, next) = (paths[0].clone(), paths[1].clone());
             root.objects.remove(&gone).unwrap();
-            rewrite(root, "node-a", |seal| {
+            rewrite(root, "node-b", |seal| {
                 seal.objects.retain(|object| object.path != gone);
                 recount(seal);
             });
