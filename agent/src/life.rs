@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use podwitness_runtime::durable;
 use podwitness_spool::{Coverage, words::CoverageEvent};
 
 use crate::coverage::now_us;
@@ -44,11 +45,7 @@ impl Life {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
-        let new = path.with_extension("new");
-        fs::write(&new, boot)?;
-        File::open(&new)?.sync_all()?;
-        fs::rename(&new, &path)?;
-        File::open(folder)?.sync_all()?;
+        durable::replace(&path, boot.as_bytes(), 0o644)?;
         Ok((Self { folder: folder.to_owned(), next_sign: Instant::now() + SIGN_EVERY }, crash))
     }
 

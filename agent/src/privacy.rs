@@ -2,21 +2,18 @@
 //! nobody behind the spool ever has the address where it is not wanted.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use hmac::{Hmac, Mac as _};
-use podwitness_spool::{Trail, Verdict, words::ExternalAddresses};
+use podwitness_runtime::durable;
+use podwitness_spool::{Trail, UNKNOWN_NAMESPACE, Verdict, words::ExternalAddresses};
 use podwitness_wire::{Known, NatResolution};
 use sha2::Sha256;
-
-/// The namespace of records whose pod is not known; what is asked for most strictly holds for them. No namespace of
-/// Kubernetes can have an underscore.
-pub(crate) const UNKNOWN_NAMESPACE: &str = "_unknown";
 
 /// Bytes of a key.
 const KEY_BYTES: usize = 32;
@@ -76,26 +73,12 @@ impl Key {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let mut key = [0; KEY_BYTES];
         getrandom::fill(&mut key).map_err(io::Error::other)?;
-        let unfinished = path.with_extension("tmp");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-        writeln!(file, "{}", podwitness_seals::hex(&key))?;
-        file.sync_all()?;
-        fs::rename(&unfinished, path)?;
-        File::open(folder)?.sync_all()?;
+        durable::replace(path, format!("{}\n", podwitness_seals::hex(&key)).as_bytes(), 0o600)?;
         Ok(Self(key))
     }
 
     fn from_text(text: &str) -> Option<Self> {
-        let digits = text.trim_end().as_bytes();
-        if digits.len() != 2 * KEY_BYTES {
-            return None;
-        }
-        let mut key = [0; KEY_BYTES];
-        for (byte, pair) in key.iter_mut().zip(digits.chunks(2)) {
-            let digit = |digit: u8| char::from(digit).to_digit(16);
-            *byte = u8::try_from(digit(pair[0])? << 4 | digit(pair[1])?).ok()?;
-        }
-        Some(Self(key))
+        podwitness_seals::unhex(text.trim_end())?.try_into().ok().map(Self)
     }
 
     /// HMAC-SHA-256 (RFC 2104) of an address of 4 or 16 bytes, cut short.
@@ -151,6 +134,7 @@ impl<'a> Protection<'a> {
 
     fn form(&self, namespace: &str) -> ExternalAddresses {
         let trails = self.trails.as_deref().unwrap_or_default();
+        // Whose they are is not known: what is asked for most strictly holds.
         let asked = if namespace == UNKNOWN_NAMESPACE {
             trails.iter().map(|trail| trail.external_addresses).max()
         } else {

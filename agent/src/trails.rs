@@ -31,7 +31,6 @@ pub(crate) fn below_floor<'a>(
 }
 
 fn stated(trail: &AuditTrail, configured: &Retention) -> Trail {
-    let retention = trail.retention.unwrap_or(configured.default).max(configured.minimum);
     let external_addresses = match trail.external_addresses {
         ExternalAddresses::Full => words::ExternalAddresses::Full,
         ExternalAddresses::Truncate => words::ExternalAddresses::Truncate,
@@ -39,8 +38,7 @@ fn stated(trail: &AuditTrail, configured: &Retention) -> Trail {
     };
     Trail {
         namespace: trail.name.namespace.clone(),
-        // A part of a second counts as a whole one: less would be less than was asked for.
-        retention_seconds: retention.as_secs() + u64::from(retention.subsec_nanos() > 0),
+        retention_seconds: configured.seconds(trail.retention),
         legal_hold: trail.legal_hold,
         external_addresses: external_addresses.number().into(),
     }

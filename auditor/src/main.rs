@@ -3,6 +3,7 @@
 // The clock of `doctor` alone asks the kernel directly.
 #![deny(unsafe_code)]
 
+mod chained;
 mod demo;
 mod doctor;
 mod evidence;

@@ -43,7 +43,6 @@
 pub mod batch;
 pub mod cli;
 mod delivery;
-mod durable;
 pub mod file;
 pub mod metrics;
 mod retention;

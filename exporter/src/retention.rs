@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use podwitness_spool::SegmentDefinitions;
-
-/// The namespace of records whose pod is not known. They may be anybody's.
-const UNKNOWN_NAMESPACE: &str = "_unknown";
+use podwitness_spool::{SegmentDefinitions, UNKNOWN_NAMESPACE};
 
 /// What was asked for some records together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -18,11 +18,11 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
+use podwitness_runtime::durable;
 use podwitness_spool::Position;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::durable;
 use crate::sealing::Facts;
 use crate::step::Step;
 

@@ -1,7 +1,8 @@
 //! What both node programs need from their process: logging, metrics and health over HTTP, an orderly stop, and the
-//! contract of exit codes, what the kernel says of the clock. Nothing here knows the configuration file, Kubernetes or the kernel.
+//! contract of exit codes, what the kernel says of the clock, files that are there whole or not at all. Nothing here knows the configuration file, Kubernetes or the kernel.
 
 pub mod clock;
+pub mod durable;
 pub mod exit;
 pub mod http;
 pub mod logging;

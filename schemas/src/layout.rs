@@ -137,6 +137,12 @@ pub fn deletion_path(cluster: &str, deletion: u64) -> String {
     format!("{}/{deletion:0SEQUENCE_DIGITS$}.json", deletions_folder(cluster))
 }
 
+/// The number in the path of a seal or a deletion; `None` in another path.
+pub fn document_number(path: &str) -> Option<u64> {
+    let name = path.strip_suffix(".json")?.rsplit('/').next()?;
+    name.rsplit('-').next()?.parse().ok()
+}
+
 /// The path of a public key from the root.
 pub fn key_path(key_id: &str) -> String {
     format!("keys/{key_id}.pem")

@@ -19,3 +19,18 @@ pub mod oracle;
 pub mod scenario;
 pub mod sealed_root;
 pub mod traffic;
+
+use std::env;
+use std::path::PathBuf;
+
+/// The path that the environment has under this name, where it has one.
+pub fn path_in(variable: &str) -> Option<PathBuf> {
+    env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// The folder into which the set-up script puts what the tests need.
+pub fn cache() -> Option<PathBuf> {
+    path_in("PODWITNESS_CACHE")
+        .or_else(|| path_in("XDG_CACHE_HOME").map(|cache| cache.join("podwitness")))
+        .or_else(|| path_in("HOME").map(|home| home.join(".cache/podwitness")))
+}

@@ -6,17 +6,13 @@ mod tests;
 use std::net::{IpAddr, Ipv6Addr};
 
 use podwitness_datapath::{DenialRecord, LossRecord};
-use podwitness_spool::{Definitions as _, Record, Service, Verdict};
+use podwitness_spool::{Definitions as _, Record, Service, UNKNOWN_NAMESPACE, Verdict};
 use podwitness_wire::{
     Address, ConnectionKey, Direction, Event, EventKind, ICMP, ICMPV6, Known, NatResolution, Reason, SCTP, TCP, UDP,
     address_flags,
 };
 
-use crate::{
-    clock::Clock,
-    definitions::Definitions,
-    privacy::{Protection, UNKNOWN_NAMESPACE},
-};
+use crate::{clock::Clock, definitions::Definitions, privacy::Protection};
 
 /// Makes records of one batch.
 pub(super) struct Enricher<'a> {

@@ -4,64 +4,19 @@
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use podwitness_schemas::layout::{SIGNATURE_SUFFIX, deletion_path, seal_path};
-use podwitness_seals::deletion::Deletion;
-use podwitness_seals::document::{self, Document};
+use podwitness_schemas::layout::{SIGNATURE_SUFFIX, document_number};
+use podwitness_seals::document;
 use podwitness_seals::key::{KeyId, PublicKey};
-use podwitness_seals::seal::Seal;
 use podwitness_seals::sha256;
 use podwitness_store::Store;
+
+use crate::chained::Chained;
 
 /// Documents that are read at once.
 const AT_ONCE: usize = 32;
 
 /// Public keys by their names.
 pub(crate) type Keys = BTreeMap<KeyId, PublicKey>;
-
-/// A document of a chain.
-pub(crate) trait Link: Document {
-    fn path(&self) -> String;
-    fn number(&self) -> u64;
-    fn previous(&self) -> Option<&str>;
-    fn key(&self) -> &KeyId;
-    fn next_key(&self) -> Option<&KeyId>;
-}
-
-impl Link for Seal {
-    fn path(&self) -> String {
-        seal_path(&self.cluster, &self.node, &self.boot, self.seal)
-    }
-    fn number(&self) -> u64 {
-        self.seal
-    }
-    fn previous(&self) -> Option<&str> {
-        self.previous_sha256.as_deref()
-    }
-    fn key(&self) -> &KeyId {
-        &self.key_id
-    }
-    fn next_key(&self) -> Option<&KeyId> {
-        self.next_key_id.as_ref()
-    }
-}
-
-impl Link for Deletion {
-    fn path(&self) -> String {
-        deletion_path(&self.cluster, self.deletion)
-    }
-    fn number(&self) -> u64 {
-        self.deletion
-    }
-    fn previous(&self) -> Option<&str> {
-        self.previous_sha256.as_deref()
-    }
-    fn key(&self) -> &KeyId {
-        &self.key_id
-    }
-    fn next_key(&self) -> Option<&KeyId> {
-        self.next_key_id.as_ref()
-    }
-}
 
 /// The newest document of a chain.
 #[derive(Clone, Debug)]
@@ -73,13 +28,14 @@ pub(crate) struct Head {
 
 /// Reads the chain whose documents have these paths, in the order of their numbers, and gives each to `take` when it is
 /// known to be good. The error says which document is not, and why.
-pub(crate) async fn read<D: Link>(
+pub(crate) async fn read<D: Chained>(
     store: &Store,
     keys: &Keys,
     mut paths: Vec<String>,
     mut take: impl FnMut(D),
 ) -> Result<Option<Head>, String> {
-    paths.sort_by_key(|path| number_of(path));
+    // One without a number is the last, and is refused.
+    paths.sort_by_key(|path| document_number(path).unwrap_or(u64::MAX));
     let mut documents = stream::iter(paths)
         .map(|path| async move {
             let document = get(store, &path).await?;
@@ -101,17 +57,18 @@ pub(crate) async fn read<D: Link>(
         if document.previous() != head.as_ref().map(|head| head.sha256.as_str()) {
             return Err(wrong("it does not name the hash of the one before it".to_owned()));
         }
-        if let Some(head) = head.as_ref().filter(|head| head.signer_of_next != *document.key()) {
+        if let Some(head) = head.as_ref().filter(|head| head.signer_of_next != *document.key_id()) {
             return Err(wrong(format!(
                 "it is signed by another key than {}, which the one before it names",
                 head.signer_of_next
             )));
         }
-        let key = keys.get(document.key()).ok_or_else(|| wrong(format!("its key {} is not known", document.key())))?;
+        let key =
+            keys.get(document.key_id()).ok_or_else(|| wrong(format!("its key {} is not known", document.key_id())))?;
         if !key.verifies(&bytes, &signature) {
             return Err(wrong("its signature is wrong".to_owned()));
         }
-        let signer_of_next = document.next_key().unwrap_or(document.key()).clone();
+        let signer_of_next = document.signer_of_next().clone();
         head = Some(Head { number: expected, sha256: sha256(&bytes), signer_of_next });
         take(document);
     }
@@ -121,10 +78,4 @@ pub(crate) async fn read<D: Link>(
 async fn get(store: &Store, path: &str) -> Result<bytes::Bytes, String> {
     let found = store.get(path).await.map_err(|error| error.to_string())?;
     found.ok_or_else(|| format!("{path}: it is not there"))
-}
-
-/// The number at the end of a document's name; the greatest where there is none, which the reader then refuses.
-fn number_of(path: &str) -> u64 {
-    let name = path.rsplit('/').next().unwrap_or(path).trim_end_matches(".json");
-    name.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or(u64::MAX)
 }

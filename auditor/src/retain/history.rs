@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use futures_util::TryStreamExt as _;
 use podwitness_schemas::layout::{SIGNATURE_SUFFIX, cluster_folder, deletions_folder, key_path};
+use podwitness_seals::balance::TABLES;
 use podwitness_seals::deletion::Deletion;
 use podwitness_seals::key::PublicKey;
 use podwitness_seals::seal::{Seal, SealedObject};
@@ -12,6 +13,7 @@ use podwitness_store::Store;
 
 use super::chain::{self, Head, Keys};
 use super::wishes::{Kept, Wishes};
+use crate::chained::Chained as _;
 
 /// What is known before anything is decided.
 pub(crate) struct History {
@@ -57,7 +59,7 @@ impl History {
         let mut twice = None;
         for (_, paths) in chains(list(store, &cluster_folder("seals", &wishes.cluster)).await?) {
             chain::read(store, keys, paths, |seal: Seal| {
-                let path = chain::Link::path(&seal);
+                let path = seal.path();
                 for object in seal.objects {
                     if !sealed.insert(object.path.clone()) {
                         twice = Some(object.path.clone());
@@ -96,7 +98,7 @@ impl History {
     /// deletion would hide that somebody has altered it.
     pub(crate) async fn keep_what_is_there(&mut self, store: &Store, cluster: &str) -> Result<Vec<String>, String> {
         let mut there = HashMap::new();
-        for table in ["coverage", "policies", "verdicts"] {
+        for table in TABLES {
             let mut objects = store.list(&cluster_folder(table, cluster));
             while let Some(object) = objects.try_next().await.map_err(|error| error.to_string())? {
                 if self.due.contains_key(&object.path) || self.leftover.contains_key(&object.path) {

@@ -8,6 +8,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
+use podwitness_runtime::durable;
 use podwitness_seals::key::PrivateKey;
 use serde::{Deserialize, Serialize};
 
@@ -58,7 +59,7 @@ impl KeyFile {
     pub(crate) fn stage(&self, pending: &Pending) -> Result<(), String> {
         let text = serde_json::to_vec(pending).expect("texts are always JSON");
         let path = self.pending_path();
-        write(&path, &text, true)
+        durable::replace(&path, &text, 0o600)
             .map_err(|error| format!("cannot write {}: {error}; the key's folder must be writable", path.display()))
     }
 
@@ -79,21 +80,13 @@ impl KeyFile {
 fn make(path: &Path) -> io::Result<()> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(io::Error::other)?;
-    write(path, PrivateKey::from_seed(&seed).to_pem().as_bytes(), false)
-}
-
-/// Writes a file that only its owner can read, all of it or nothing.
-fn write(path: &Path, bytes: &[u8], may_replace: bool) -> io::Result<()> {
     let folder = folder_of(path);
     fs::create_dir_all(folder)?;
+    // Another run may be making it too, and must not lose its own.
     let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
+    file.write_all(PrivateKey::from_seed(&seed).to_pem().as_bytes())?;
     file.as_file().sync_all()?;
-    if may_replace {
-        file.persist(path).map_err(|error| error.error)?;
-    } else {
-        file.persist_noclobber(path).map_err(|error| error.error)?;
-    }
+    file.persist_noclobber(path).map_err(|error| error.error)?;
     File::open(folder)?.sync_all()
 }
 

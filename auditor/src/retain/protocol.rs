@@ -20,7 +20,7 @@ use podwitness_seals::deletion::{DeletedObject, Deletion};
 use podwitness_seals::document::{self, Document as _};
 use podwitness_seals::seal::SealedObject;
 use podwitness_seals::time::Time;
-use podwitness_seals::{hex, sha256};
+use podwitness_seals::{hex, sha256, unhex};
 use podwitness_store::{FailureKind, Store, StoreError};
 
 use super::chain::{Head, Keys};
@@ -189,7 +189,7 @@ impl Run<'_> {
         // As long as evidence of today is kept, so long is the word on what is missing from it.
         let until = DateTime::<Utc>::from(self.now)
             + TimeDelta::try_seconds(i64::try_from(self.wishes.default_seconds).unwrap_or(0)).unwrap_or_default();
-        let signature: Bytes = unhex(&pending.signature).into();
+        let signature: Bytes = unhex(&pending.signature).unwrap_or_default().into();
         let document: Bytes = pending.document.clone().into_bytes().into();
         for (path, bytes, step) in [
             (format!("{}{SIGNATURE_SUFFIX}", pending.path), signature, Step::SignaturePut),
@@ -239,9 +239,4 @@ fn listed((object, seal): &(SealedObject, String)) -> DeletedObject {
         retain_until: object.retain_until,
         seal: seal.clone(),
     }
-}
-
-fn unhex(text: &str) -> Vec<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok()).unwrap_or(0);
-    text.as_bytes().chunks(2).map(|pair| digit(pair[0]) << 4 | pair.get(1).map_or(0, |low| digit(*low))).collect()
 }

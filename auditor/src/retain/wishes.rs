@@ -5,16 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use podwitness_config::{Config, Source};
+use podwitness_config::{Config, Source, whole_seconds};
 use podwitness_policy::{Cluster, ExternalAddresses};
 use podwitness_seals::seal::{NamespaceRetention, SealedObject};
 use podwitness_seals::time::Time;
 use podwitness_source::{DirectorySource, Update};
+use podwitness_spool::UNKNOWN_NAMESPACE;
 
 /// How long the first delivery may take.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The namespace of records whose pod is not known. They may be anybody's.
-const UNKNOWN_NAMESPACE: &str = "_unknown";
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -94,11 +93,9 @@ impl Wishes {
     }
 
     fn of(config: &Config, cluster: &Cluster) -> Self {
-        let seconds = |time: Duration| time.as_secs() + u64::from(time.subsec_nanos() > 0);
-        let (minimum, default) = (seconds(config.retention.minimum), seconds(config.retention.default));
         let retention = cluster.trails.values().map(|trail| NamespaceRetention {
             namespace: trail.name.namespace.clone(),
-            seconds: trail.retention.map_or(default, seconds).max(minimum),
+            seconds: config.retention.seconds(trail.retention),
             hold: trail.legal_hold,
             addresses: match trail.external_addresses {
                 ExternalAddresses::Full => "full",
@@ -112,8 +109,8 @@ impl Wishes {
         namespaces.dedup();
         Self {
             cluster: config.cluster.clone(),
-            minimum_seconds: minimum,
-            default_seconds: default,
+            minimum_seconds: whole_seconds(config.retention.minimum),
+            default_seconds: whole_seconds(config.retention.default),
             retention: retention.collect(),
             namespaces,
         }
@@ -135,12 +132,11 @@ impl Wishes {
     /// Why the object stays; `None` where it may go.
     pub(crate) fn keep(&self, object: &SealedObject, now: Time) -> Option<Kept> {
         let (seconds, is_held) = self.of_namespace(object.namespace.as_deref());
-        let asked = i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000);
         if is_held {
             Some(Kept::Hold)
         } else if object.retain_until > now {
             Some(Kept::RetainUntil)
-        } else if object.last_time.micros().saturating_add(asked) > now.micros() {
+        } else if object.last_time.after(seconds) > now {
             Some(Kept::Asked)
         } else if object.locked_until.is_some_and(|until| until > now) {
             Some(Kept::Locked)

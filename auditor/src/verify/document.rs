@@ -1,35 +1,29 @@
 //! Reading one signed document: its bytes, its form, its place and its signature, all that can be said of it alone.
 
-use podwitness_schemas::layout::{self, SIGNATURE_SUFFIX};
+use podwitness_schemas::layout::SIGNATURE_SUFFIX;
+use podwitness_seals::balance::TABLES;
 use podwitness_seals::deletion::Deletion;
-use podwitness_seals::document::{self, Document};
+use podwitness_seals::document;
 use podwitness_seals::key::KeyId;
 use podwitness_seals::seal::{Chain, NamespaceRetention, Seal};
 
 use super::context::Context;
 use super::finding::FindingCode;
-use super::names::{TABLES, is_hash};
+use super::names::is_hash;
+use crate::chained::Chained;
 use crate::failure::Failure;
 
 /// No document is longer: a seal lists some thousand objects, a deletion what was deleted in a day.
 const GREATEST_DOCUMENT: u64 = 256 << 20;
 
-/// A document of a chain.
-pub(super) trait Chained: Document + Send + Sync {
-    /// The path that follows from its content.
-    fn path(&self) -> String;
+/// What is judged of a document of a chain.
+pub(super) trait Judged: Chained + Send + Sync {
     /// What of its values is not as the format says, though the type is.
     fn faulty_value(&self) -> Option<String>;
-    /// The hash of the one before.
-    fn previous(&self) -> Option<&str>;
     /// What it says of itself being the first contradicts itself.
     fn contradicts_beginning(&self) -> bool;
     /// What of it does not go on where `before` ended, keys and hashes aside.
     fn does_not_follow(&self, before: &Self) -> Option<String>;
-    /// Who signs it.
-    fn key_id(&self) -> &KeyId;
-    /// Who signs from the next on.
-    fn next_key_id(&self) -> Option<&KeyId>;
     /// What a missing one is.
     const MISSING: FindingCode;
 }
@@ -55,7 +49,7 @@ pub(super) struct Loaded<D> {
 }
 
 /// Reads the document at `path`, and tells what is wrong with it. `None` where it has gone since it was listed.
-pub(super) fn load<D: Chained>(
+pub(super) fn load<D: Judged>(
     context: &Context<'_>,
     path: String,
     has_signature: bool,
@@ -111,12 +105,8 @@ fn check_signature(
     Ok(Signature::Bad)
 }
 
-impl Chained for Seal {
+impl Judged for Seal {
     const MISSING: FindingCode = FindingCode::SealMissing;
-
-    fn path(&self) -> String {
-        layout::seal_path(&self.cluster, &self.node, &self.boot, self.seal)
-    }
 
     fn faulty_value(&self) -> Option<String> {
         let hashes = [Some(&self.key_id.0), self.next_key_id.as_ref().map(|id| &id.0), self.previous_sha256.as_ref()]
@@ -136,10 +126,6 @@ impl Chained for Seal {
             .or_else(|| numbers.find(|number| *number < 0).map(|number| format!("{number} is negative")))
     }
 
-    fn previous(&self) -> Option<&str> {
-        self.previous_sha256.as_deref()
-    }
-
     fn contradicts_beginning(&self) -> bool {
         let signs =
             [self.seal == 1, self.previous_sha256.is_none(), matches!(self.chain, Chain::Begins | Chain::Unknown)];
@@ -154,22 +140,10 @@ impl Chained for Seal {
             )
         })
     }
-
-    fn key_id(&self) -> &KeyId {
-        &self.key_id
-    }
-
-    fn next_key_id(&self) -> Option<&KeyId> {
-        self.next_key_id.as_ref()
-    }
 }
 
-impl Chained for Deletion {
+impl Judged for Deletion {
     const MISSING: FindingCode = FindingCode::DeletionMissing;
-
-    fn path(&self) -> String {
-        layout::deletion_path(&self.cluster, self.deletion)
-    }
 
     fn faulty_value(&self) -> Option<String> {
         let hashes = [Some(&self.key_id.0), self.next_key_id.as_ref().map(|id| &id.0), self.previous_sha256.as_ref()]
@@ -179,24 +153,12 @@ impl Chained for Deletion {
         faulty_hash(hashes).or_else(|| faulty_retention(&self.retention))
     }
 
-    fn previous(&self) -> Option<&str> {
-        self.previous_sha256.as_deref()
-    }
-
     fn contradicts_beginning(&self) -> bool {
         (self.deletion == 1) != self.previous_sha256.is_none()
     }
 
     fn does_not_follow(&self, _before: &Self) -> Option<String> {
         None
-    }
-
-    fn key_id(&self) -> &KeyId {
-        &self.key_id
-    }
-
-    fn next_key_id(&self) -> Option<&KeyId> {
-        self.next_key_id.as_ref()
     }
 }
 

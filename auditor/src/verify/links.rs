@@ -7,7 +7,7 @@ use podwitness_seals::key::KeyId;
 use rayon::prelude::*;
 
 use super::context::Context;
-use super::document::{self, Chained, Loaded, Signature};
+use super::document::{self, Judged, Loaded, Signature};
 use super::finding::FindingCode;
 use super::names::{ChainName, Name};
 use crate::failure::Failure;
@@ -54,7 +54,7 @@ pub(super) fn stray_signatures(chain: &ChainName, listing: &Listing) -> Vec<(u64
 /// Reads the documents of `chain` in order and tells what does not hold between them. `each` gets every document whose
 /// content can be used, with the one before where that is there and can be used too; `pause` is called now and then
 /// between two documents.
-pub(super) fn follow<D: Chained>(
+pub(super) fn follow<D: Judged>(
     context: &Context<'_>,
     chain: &ChainName,
     listing: &Listing,
@@ -99,7 +99,7 @@ struct Links<'a, D> {
     handed_over: HashSet<KeyId>,
 }
 
-impl<'a, D: Chained> Links<'a, D> {
+impl<'a, D: Judged> Links<'a, D> {
     fn new(context: &'a Context<'a>, chain: &'a ChainName) -> Self {
         Self { context, chain, before: Vec::new(), before_number: None, handed_over: HashSet::new() }
     }
@@ -152,7 +152,7 @@ impl<'a, D: Chained> Links<'a, D> {
 }
 
 impl Context<'_> {
-    fn tell_broken<D: Chained>(&self, content: &D, path: &str, is_named: bool, before: Option<&Loaded<D>>) {
+    fn tell_broken<D: Judged>(&self, content: &D, path: &str, is_named: bool, before: Option<&Loaded<D>>) {
         let seal = before.map(|before| before.path.as_str());
         let tell = |why: String| self.report.finding(FindingCode::ChainBroken, path, seal, why);
         if content.contradicts_beginning() {
@@ -166,7 +166,7 @@ impl Context<'_> {
         if let Some(why) = content.does_not_follow(before) {
             tell(why);
         }
-        let expected = before.next_key_id().unwrap_or(before.key_id());
+        let expected = before.signer_of_next();
         if content.key_id() != expected {
             tell(format!("it is signed by the key {}, and the one before says {expected}", content.key_id()));
         }

@@ -45,6 +45,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
 use podwitness_schemas::layout::{ROOT_MARKER_PATH, VERSION};
+use podwitness_seals::balance::TABLES;
 use podwitness_seals::time::Time;
 use rayon::prelude::*;
 
@@ -202,7 +203,7 @@ fn list_documents(root: &Root, report: &Report) -> Result<BTreeMap<ChainName, u6
 
 fn list_objects(root: &Root, report: &Report) -> Result<Inventory, Failure> {
     let mut inventory = Inventory::default();
-    for table in names::TABLES {
+    for table in TABLES {
         root.list(table, |path, bytes| match Name::of(path) {
             Name::Object => inventory.add(path, bytes),
             _ => tell_stray(report, path),

@@ -8,9 +8,6 @@ use podwitness_schemas::layout;
 /// The folders that have evidence alone.
 pub(super) const FOLDERS: [&str; 6] = ["verdicts", "coverage", "policies", "seals", "deletions", "keys"];
 
-/// The folders of the tables.
-pub(super) const TABLES: [&str; 3] = ["verdicts", "coverage", "policies"];
-
 /// A chain: of seals where it has a node, else of deletions.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct ChainName {
@@ -48,7 +45,7 @@ impl fmt::Display for ChainName {
 /// What a path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Name {
-    /// A file of one of [`TABLES`].
+    /// A file of one of [`TABLES`](podwitness_seals::balance::TABLES).
     Object,
     /// A seal or a deletion, or the signature of one.
     Document { chain: ChainName, number: u64, signature: bool },

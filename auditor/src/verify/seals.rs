@@ -1,10 +1,10 @@
 //! One chain of seals, from its first to its newest.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use podwitness_seals::balance::KernelBalance;
 use podwitness_seals::seal::{Chain, Seal, SealedObject};
-use podwitness_seals::time::Time;
+use podwitness_seals::time::{Time, micros_of};
 use rayon::prelude::*;
 
 use super::context::Context;
@@ -156,7 +156,7 @@ impl ChainOfSeals {
             end: seal.window.end,
             last: seal.last,
             overdue: !seal.last && age > seal.allowed_age_us(),
-            interval_us: i64::try_from(seal.interval_seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000),
+            interval_us: micros_of(seal.interval_seconds),
         });
     }
 
@@ -173,25 +173,14 @@ impl ChainOfSeals {
 }
 
 fn tell_balance(context: &Context<'_>, seal: &Seal, path: &str) {
-    let mut sealed = BTreeMap::<String, u64>::new();
-    for object in &seal.objects {
-        let rows = sealed.entry(object.table.clone()).or_default();
-        *rows = rows.saturating_add(object.rows);
-    }
-    for difference in seal.balance.differences(&sealed) {
+    for difference in seal.balance.differences(&seal.rows()) {
         context.report.finding(FindingCode::Balance, path, None, difference);
     }
 }
 
 fn tell_retention(context: &Context<'_>, seal: &Seal, path: &str) {
     for object in &seal.objects {
-        let asked = seal.retention.iter().find(|asked| Some(&asked.namespace) == object.namespace.as_ref());
-        let Some(asked) = asked else { continue };
-        let until = i64::try_from(asked.seconds)
-            .ok()
-            .and_then(|seconds| seconds.checked_mul(1_000_000))
-            .and_then(|micros| object.last_time.micros().checked_add(micros))
-            .map_or(Time::from_micros(i64::MAX), Time::from_micros);
+        let Some((asked, until)) = object.asked(&seal.retention) else { continue };
         if object.retain_until < until {
             let why = format!(
                 "it is kept until {}, and the namespace {} asked for {} s, which is until {until}",

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use podwitness_seals::balance::TABLES;
 use podwitness_seals::time::Time;
 use rayon::prelude::*;
 
@@ -9,7 +10,7 @@ use super::claims::Claims;
 use super::content;
 use super::context::Context;
 use super::finding::{FindingCode, NoteCode};
-use super::names::{ChainName, Name, TABLES};
+use super::names::{ChainName, Name};
 use super::seals::{ChainOfSeals, Newest};
 use super::sequences::SequenceName;
 use crate::failure::Failure;

@@ -83,7 +83,7 @@ pub use error::{Damage, DamageKind, SpoolError};
 pub use look::{Look, look};
 pub use message::{
     Checkpoint, ClockState, Coverage, Identity, Origin, PolicyRule, PolicyVersion, Record, Revision, RuleSet, Service,
-    Sums, Trail, Verdict,
+    Sums, Trail, UNKNOWN_NAMESPACE, Verdict,
 };
 pub use position::Position;
 pub use reader::{Batch, Reader};

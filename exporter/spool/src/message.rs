@@ -4,6 +4,10 @@
 //! Enumerations are the numbers of the wire crate (`podwitness-wire`) or of [`crate::words`], one closed, append-only list
 //! each, as `u32`, with 0 for absent. Records refer to definitions ([`Identity`], [`RuleSet`], [`Revision`]) by id.
 
+/// The namespace of records whose pod is not known; they may be anybody's. No namespace of Kubernetes can have an
+/// underscore.
+pub const UNKNOWN_NAMESPACE: &str = "_unknown";
+
 /// One row of evidence, whatever its table.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum Record {
@@ -30,7 +34,7 @@ pub struct Verdict {
     /// Place in the sequence of its boot and namespace, from 1. Set by [`Writer::commit`](crate::Writer::commit).
     #[prost(int64, tag = "3")]
     pub seq: i64,
-    /// The endpoint's namespace, `_unknown` where its pod is not known.
+    /// The endpoint's namespace, [`UNKNOWN_NAMESPACE`] where its pod is not known.
     #[prost(string, tag = "4")]
     pub namespace: String,
     /// `EventKind` of the wire crate.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use podwitness_seals::balance::{Balance, TABLES};
 use podwitness_seals::document::Document as _;
 use podwitness_seals::key::KeyId;
-use podwitness_seals::seal::{self, ClockState, NamespaceRetention, Seal, SealedObject, Sealer};
+use podwitness_seals::seal::{self, ClockState, Seal, Sealer};
 use podwitness_seals::time::Time;
 
 use super::state::State;
@@ -31,23 +31,16 @@ pub struct Circumstances {
     pub next_key_id: Option<KeyId>,
 }
 
-/// Keeps an object for as long as its namespace asks by now: what is asked for later extends, and never shortens.
-fn extend(object: &mut SealedObject, retention: &[NamespaceRetention]) {
-    let asked = retention.iter().find(|asked| Some(&asked.namespace) == object.namespace.as_ref());
-    if let Some(asked) = asked {
-        let microseconds = i64::try_from(asked.seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000);
-        let until = Time::from_micros(object.last_time.micros().saturating_add(microseconds));
-        object.retain_until = object.retain_until.max(until);
-    }
-}
-
 /// The seal that says what `state` knows.
 pub fn compose(state: &State, circumstances: &Circumstances) -> Seal {
     let Circumstances { boot, now, interval, is_last, sealer, clock, key_id, next_key_id } = circumstances.clone();
     let mut objects = state.window.objects.clone();
     objects.sort_by(|one, other| one.path.cmp(&other.path));
     for object in &mut objects {
-        extend(object, &state.retention);
+        // What is asked for later extends, and never shortens.
+        if let Some((_, until)) = object.asked(&state.retention) {
+            object.retain_until = object.retain_until.max(until);
+        }
     }
     let mut rows = state.window.rows.clone();
     for table in TABLES {

@@ -1,6 +1,7 @@
 //! How what is known here of the chain stands to what the store has of it.
 
 use futures_util::TryStreamExt as _;
+use podwitness_schemas::layout;
 use podwitness_seals::document;
 use podwitness_seals::key::KeyId;
 use podwitness_seals::seal::Seal;
@@ -33,7 +34,7 @@ pub(super) async fn newest_in(store: &Store, folder: &str) -> Result<Newest, Sto
     let mut newest: Vec<(u64, String)> = Vec::new();
     let mut objects = store.list(folder);
     while let Some(object) = objects.try_next().await? {
-        let Some(number) = number_of(&object.path) else { continue };
+        let Some(number) = layout::document_number(&object.path) else { continue };
         let highest = newest.first().map_or(0, |(highest, _)| *highest);
         if number > highest {
             newest.clear();
@@ -48,11 +49,6 @@ pub(super) async fn newest_in(store: &Store, folder: &str) -> Result<Newest, Sto
         seals.push(FoundSeal { path, number, bytes });
     }
     Ok(if seals.is_empty() { Newest::None } else { Newest::Seals(seals) })
-}
-
-/// The number in a seal's path; `None` for what is no seal.
-fn number_of(path: &str) -> Option<u64> {
-    path.strip_suffix(".json")?.rsplit_once('-')?.1.parse().ok()
 }
 
 /// What follows.

@@ -9,10 +9,9 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use podwitness_runtime::durable;
 use podwitness_seals::key::{self, KeyId, PrivateKey, SIGNATURE_BYTES};
 use thiserror::Error;
-
-use crate::durable;
 
 /// For the owner alone.
 const MODE: u32 = 0o600;

@@ -39,6 +39,7 @@ use podwitness_config::Config;
 use podwitness_runtime::clock;
 use podwitness_runtime::readiness::Condition;
 use podwitness_schemas::layout;
+use podwitness_seals::key::KeyId;
 use podwitness_seals::seal::{ClockState, Seal, Sealer};
 use podwitness_seals::time::Time;
 use thiserror::Error;
@@ -101,6 +102,8 @@ pub(crate) struct Sealing {
     due: Instant,
     boot: String,
     sealer: Sealer,
+    /// The key that this run has put.
+    key_in_store: Option<KeyId>,
     seals_since_look: u64,
     is_ours: Arc<Condition>,
     metrics: Arc<Metrics>,
@@ -123,6 +126,7 @@ impl Sealing {
             due: Instant::now(),
             boot,
             sealer,
+            key_in_store: None,
             seals_since_look: 0,
             is_ours,
             metrics,
@@ -210,7 +214,10 @@ impl Sealing {
 
     async fn put_staged(&mut self, delivery: &mut Delivery) -> Result<(), SealingError> {
         let Some(staged) = &self.state.staged else { return Ok(()) };
-        delivery.put(&layout::key_path(&staged.key_id.0), staged.key_pem.clone().into_bytes().into()).await;
+        if self.key_in_store.as_ref() != Some(&staged.key_id) {
+            delivery.put(&layout::key_path(&staged.key_id.0), staged.key_pem.clone().into_bytes().into()).await;
+            self.key_in_store = Some(staged.key_id.clone());
+        }
         Step::KeyPut.reached();
         let signature_path = format!("{}{}", staged.path, layout::SIGNATURE_SUFFIX);
         let until = staged.locked_until.map(Into::into);

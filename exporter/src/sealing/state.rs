@@ -5,18 +5,18 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use podwitness_runtime::durable;
 use podwitness_schemas::layout;
 use podwitness_seals::balance::{KernelBalance, Rows};
 use podwitness_seals::document;
-use podwitness_seals::key::{KeyId, SIGNATURE_BYTES};
+use podwitness_seals::key::KeyId;
 use podwitness_seals::seal::{Chain, Gap, NamespaceRetention, PolicyInForce, Seal, SealedObject};
 use podwitness_seals::time::Time;
-use podwitness_seals::{hex, sha256};
+use podwitness_seals::{hex, sha256, unhex};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::keys::Keys;
-use crate::durable;
 use crate::staging::{Plan, PlannedFile, PlannedPosition};
 
 /// The version of the file. Another one is refused: a chain is not continued on a guess.
@@ -127,9 +127,7 @@ impl Staged {
 
     /// The signature's bytes.
     pub(super) fn signature(&self) -> Vec<u8> {
-        (0..SIGNATURE_BYTES)
-            .map_while(|index| u8::from_str_radix(self.signature.get(2 * index..2 * index + 2)?, 16).ok())
-            .collect()
+        unhex(&self.signature).unwrap_or_default()
     }
 }
 
@@ -307,8 +305,9 @@ impl State {
         }
     }
 
-    /// Takes over `seal`, of these bytes, as put: for whoever drives the chain without a store.
-    pub fn advance(&mut self, seal: &Seal, bytes: &[u8]) {
+    /// Takes over `seal`, of these bytes, as put, without a key and a store.
+    #[cfg(test)]
+    pub(super) fn advance(&mut self, seal: &Seal, bytes: &[u8]) {
         self.window = Window::default();
         self.chain = Chain::Continues;
         self.head = Some(Head::of(seal, bytes));

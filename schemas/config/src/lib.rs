@@ -24,7 +24,7 @@ use std::path::Path;
 pub use fault::{ConfigFaults, Fault};
 pub use model::{
     Batch, Config, Connections, Endpoints, Events, Labels, Listen, Log, LogFormat, LogLevel, Mode, ObjectLock, Privacy,
-    Retention, Seal, Source, Spool, Store, Timeouts, UnknownEndpoints,
+    Retention, Seal, Source, Spool, Store, Timeouts, UnknownEndpoints, whole_seconds,
 };
 
 impl Config {

@@ -161,6 +161,19 @@ pub struct Privacy {
     pub hmac_key_file: PathBuf,
 }
 
+impl Retention {
+    /// How long a namespace's records are kept that asks for `asked`, or for nothing, in seconds: the default where it asks
+    /// for nothing, the floor at least. A part of a second counts as a whole one: less would be less than was asked for.
+    pub fn seconds(&self, asked: Option<Duration>) -> u64 {
+        whole_seconds(asked.unwrap_or(self.default).max(self.minimum))
+    }
+}
+
+/// The seconds of `time`, of which a part counts as a whole one.
+pub fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
 /// Where each program serves `/metrics`, `/healthz` and `/readyz`. Port 0 takes any free port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {

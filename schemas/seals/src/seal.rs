@@ -4,7 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{balance::Balance, document::Document, key::KeyId, time::Time};
+use crate::{
+    balance::Balance,
+    document::Document,
+    key::KeyId,
+    time::{Time, micros_of},
+};
 
 /// Seconds that a seal may be late beyond twice its interval before that counts.
 pub const GRACE_SECONDS: u64 = 60;
@@ -66,15 +71,16 @@ impl Seal {
     /// The rows of what it lists, by table.
     pub fn rows(&self) -> RowsByTable {
         self.objects.iter().fold(RowsByTable::new(), |mut rows, object| {
-            *rows.entry(object.table.clone()).or_default() += object.rows;
+            let of_table = rows.entry(object.table.clone()).or_default();
+            // What an altered seal says may not fit.
+            *of_table = of_table.saturating_add(object.rows);
             rows
         })
     }
 
     /// How long after its window's end the next seal may come, in microseconds: twice the interval and a minute.
     pub fn allowed_age_us(&self) -> i64 {
-        let seconds = self.interval_seconds.saturating_mul(2).saturating_add(GRACE_SECONDS);
-        i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000)
+        micros_of(self.interval_seconds.saturating_mul(2).saturating_add(GRACE_SECONDS))
     }
 }
 
@@ -193,6 +199,15 @@ pub struct NamespaceRetention {
     pub hold: bool,
     /// How addresses outside the cluster are kept: `full`, `truncate` or `hmac`.
     pub addresses: String,
+}
+
+impl SealedObject {
+    /// What its namespace asks for, and until when it is to be kept by that; `None` where `retention` has nothing of that
+    /// namespace.
+    pub fn asked<'a>(&self, retention: &'a [NamespaceRetention]) -> Option<(&'a NamespaceRetention, Time)> {
+        let asked = retention.iter().find(|asked| Some(&asked.namespace) == self.namespace.as_ref())?;
+        Some((asked, self.last_time.after(asked.seconds)))
+    }
 }
 
 /// Rows by table.

@@ -20,10 +20,21 @@ impl Time {
         Self(time.clamp(least, most))
     }
 
+    /// The time so many seconds later, cut to what the form can say.
+    #[must_use]
+    pub fn after(self, seconds: u64) -> Self {
+        Self::from_micros(self.micros().saturating_add(micros_of(seconds)))
+    }
+
     /// The microseconds since 1970.
     pub fn micros(self) -> i64 {
         self.0.timestamp_micros()
     }
+}
+
+/// Seconds as microseconds, cut to what fits.
+pub fn micros_of(seconds: u64) -> i64 {
+    i64::try_from(seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000)
 }
 
 impl From<DateTime<Utc>> for Time {

@@ -1,18 +1,13 @@
 //! The balance between what the kernel has counted and what came out of it, and what else the agent says of itself.
 
-use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-
 use anyhow::{Context as _, Result, ensure};
 use podwitness_policy::generate::Random;
 use podwitness_seals::balance::KernelBalance;
 use podwitness_tests::scenario::Scenario;
-use podwitness_tests::traffic::Sent;
 use podwitness_wire::Counter;
 
 use crate::coverage::Desk;
-use crate::field::{Field, OPEN, SHUT, openings, reconcile, seed};
+use crate::field::{Field, openings, reconcile, seed};
 use crate::killed::{kill, random_pause};
 
 /// How often the agent is killed.
@@ -25,23 +20,7 @@ fn the_balance_holds_through_kills_under_traffic_and_is_exact_at_the_end() -> Re
     let mut scenario = Scenario::new()?.set("seal.interval", "1s").set("events.drainInterval", "100ms");
     let field = Field::make(&scenario)?;
     scenario.start()?;
-    let stop = AtomicBool::new(false);
-    let (killed, sent) = thread::scope(|scope| {
-        let senders: Vec<_> = (0..field.pods.len())
-            .flat_map(|from| [(from, OPEN), (from, OPEN), (from, SHUT)])
-            .map(|(from, port)| {
-                let (field, stop) = (&field, &stop);
-                scope.spawn(move || field.send_until(from, port, stop))
-            })
-            .collect();
-        let killed = kill_and_wait_for_a_statement(&mut scenario, &mut random);
-        stop.store(true, Ordering::Relaxed);
-        let sent: Vec<Result<Vec<Sent>>> =
-            senders.into_iter().map(|sender| sender.join().unwrap_or_else(|panic| resume_unwind(panic))).collect();
-        (killed, sent)
-    });
-    killed?;
-    let sent: Vec<Sent> = sent.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+    let sent = field.send_while(|| kill_and_wait_for_a_statement(&mut scenario, &mut random))?;
     scenario.wait_settled(openings(&sent))?;
     ensure!(scenario.agent_metric("podwitness_agent_balance_differences")? == 0);
     let counted = |counter| scenario.kernel(counter);

@@ -11,19 +11,16 @@ use podwitness_schemas::views;
 use podwitness_tests::evidence::{Evidence, Row};
 use podwitness_tests::scenario::Scenario;
 use podwitness_tests::traffic::PROTOCOLS;
+use podwitness_tests::{cache, path_in};
 use serde_json::Value;
 
 use crate::field::{Field, OPEN, SHUT, openings};
 
 /// `PODWITNESS_DUCKDB`, else one on the path, else the one that the set-up script has put into the cache.
 pub(crate) fn find() -> Result<PathBuf> {
-    let folder = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let named = folder("PODWITNESS_DUCKDB");
+    let named = path_in("PODWITNESS_DUCKDB");
     let on_path = env::var_os("PATH").into_iter().flat_map(|path| env::split_paths(&path).collect::<Vec<_>>());
-    let cache = folder("PODWITNESS_CACHE")
-        .or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("podwitness")))
-        .or_else(|| folder("HOME").map(|home| home.join(".cache/podwitness")));
-    let folders = on_path.chain(cache.map(|cache| cache.join("bin")));
+    let folders = on_path.chain(cache().map(|cache| cache.join("bin")));
     named.into_iter().chain(folders.map(|folder| folder.join("duckdb"))).find(|path| path.is_file()).context(
         "the DuckDB command is not here: run deploy/dev/setup, or set PODWITNESS_DUCKDB to where it is; it is what this \
          test is about",

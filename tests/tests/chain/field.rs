@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -66,6 +67,27 @@ impl Field {
         let sent = probe(&self.pods[from], protocol, self.ports.next()?, remote, limit)?;
         ensure!(sent.outcome == wanted, "policy says {wanted:?}: {sent:?}");
         Ok(sent)
+    }
+
+    /// Probes from every pod at a steady pace, over two ways that are open and one that is shut, while `work` is done.
+    pub(crate) fn send_while(&self, work: impl FnOnce() -> Result<()>) -> Result<Vec<Sent>> {
+        let stop = AtomicBool::new(false);
+        let (worked, sent) = thread::scope(|scope| {
+            let senders: Vec<_> = (0..self.pods.len())
+                .flat_map(|from| [(from, OPEN), (from, OPEN), (from, SHUT)])
+                .map(|(from, port)| {
+                    let stop = &stop;
+                    scope.spawn(move || self.send_until(from, port, stop))
+                })
+                .collect();
+            let worked = work();
+            stop.store(true, Ordering::Relaxed);
+            let sent: Vec<Result<Vec<Sent>>> =
+                senders.into_iter().map(|sender| sender.join().unwrap_or_else(|panic| resume_unwind(panic))).collect();
+            (worked, sent)
+        });
+        worked?;
+        Ok(sent.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
     /// Probes at a steady pace until told to stop.

@@ -1,8 +1,6 @@
 //! kill -9 of the programs at random moments, under traffic: every connection is in the evidence exactly once, every denied
 //! attempt is counted once, and nobody on the wire notices.
 
-use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -39,23 +37,7 @@ fn nothing_is_lost_or_doubled_by_kills_at_random_moments() -> Result<()> {
     let field = Field::make(&scenario)?;
     scenario.start()?;
 
-    let stop = AtomicBool::new(false);
-    let (killed, sent) = thread::scope(|scope| {
-        let senders: Vec<_> = (0..field.pods.len())
-            .flat_map(|from| [(from, OPEN), (from, OPEN), (from, SHUT)])
-            .map(|(from, port)| {
-                let (field, stop) = (&field, &stop);
-                scope.spawn(move || field.send_until(from, port, stop))
-            })
-            .collect();
-        let killed = kill_often(&mut scenario, &mut random);
-        stop.store(true, Ordering::Relaxed);
-        let sent: Vec<Result<Vec<Sent>>> =
-            senders.into_iter().map(|sender| sender.join().unwrap_or_else(|panic| resume_unwind(panic))).collect();
-        (killed, sent)
-    });
-    killed?;
-    let sent: Vec<Sent> = sent.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+    let sent = field.send_while(|| kill_often(&mut scenario, &mut random))?;
     let opened = openings(&sent);
     println!("{} probes, {opened} openings", sent.len());
     ensure!(sent.len() > 1000, "there was too little traffic");

@@ -65,8 +65,8 @@ impl Edit {
                 objects.insert(path.clone(), text.clone().into_bytes());
             }
             Self::Bytes { path, hex } => {
-                let digits = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16));
-                objects.insert(path.clone(), digits.collect::<Result<_, _>>()?);
+                let bytes = podwitness_seals::unhex(hex).with_context(|| format!("{hex} is not hexadecimal"))?;
+                objects.insert(path.clone(), bytes);
             }
         }
         ensure!(*root != before, "{self:?} changes nothing");

@@ -10,6 +10,7 @@ use std::sync::Mutex;
 use anyhow::{Context as _, Result, ensure};
 use podwitness_seals::time::Time;
 use podwitness_tests::sealed_root::{SealedRoot, golden};
+use podwitness_tests::{cache, path_in};
 use serde::Deserialize;
 use tempfile::TempDir;
 
@@ -121,11 +122,7 @@ fn ask_python(arguments: &[String]) -> Result<(i32, String)> {
 
 /// `PODWITNESS_PYTHON`, else the one of the environment that the set-up script has made in the cache.
 fn python() -> Result<PathBuf> {
-    let folder = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let cache = folder("PODWITNESS_CACHE")
-        .or_else(|| folder("XDG_CACHE_HOME").map(|cache| cache.join("podwitness")))
-        .or_else(|| folder("HOME").map(|home| home.join(".cache/podwitness")));
-    let found = folder("PODWITNESS_PYTHON").or_else(|| cache.map(|cache| cache.join("python/bin/python")));
+    let found = path_in("PODWITNESS_PYTHON").or_else(|| cache().map(|cache| cache.join("python/bin/python")));
     found.filter(|path| path.is_file()).context(
         "the Python of the tests is not here: run deploy/dev/setup, or set PODWITNESS_PYTHON to one with cryptography and duckdb",
     )
