@@ -44,6 +44,13 @@ kernels: setup ## The datapath's tests on other kernels, all of them (minutes; K
 	deploy/dev/setup --kernels $(KERNELS)
 	tests/kernels/run all $(KERNELS)
 
+NODES ?= 2
+.PHONY: cluster
+cluster: setup ## A real Kubernetes of NODES nodes on this machine, in namespaces of its own (root; ten minutes the first time)
+	deploy/dev/setup --cluster
+	tests/cluster/up --nodes $(NODES)
+	@echo 'Use it with tests/cluster/kubectl, and end it with tests/cluster/down.'
+
 # Each cluster that it makes is named by its seed; PODWITNESS_TEST_SEED has a run begin with one.
 SOAK_SECONDS ?= 3600
 .PHONY: soak
@@ -61,11 +68,14 @@ bench-verify: export PODWITNESS_BENCH_MB := $(BENCH_MB)
 bench-verify: ## podwitness verify beside sha256sum on a root of BENCH_MB (takes room for it, and minutes to make it)
 	cargo bench --locked -p podwitness --bench verify
 
+SCRIPTS := .ci/run deploy/dev/lib.sh deploy/dev/setup deploy/dev/test tests/kernels/run \
+	$(addprefix tests/cluster/,down enter helm image keys.sh kubectl lib.sh node nodes.sh program store up) \
+	$(wildcard tests/cluster/inside/*)
 .PHONY: lint
 lint: ## Formatting, clippy and shell syntax; a warning is an error
 	cargo fmt --all --check
 	cargo clippy $(EVERYTHING) --all-targets -- -D warnings
-	for script in .ci/run deploy/dev/lib.sh deploy/dev/setup deploy/dev/test tests/kernels/run; do bash -n "$$script"; done
+	for script in $(SCRIPTS); do bash -n "$$script"; done
 
 # What is found new stays outside the kept corpus; CONTRIBUTING.md says how it gets in.
 FUZZ_SECONDS ?= 600
