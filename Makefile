@@ -38,6 +38,8 @@ test: setup kernel ## Every test, those too that need root and the kernel (root)
 	unshare --net --mount --propagation private -- $(SHELL) -euo pipefail -c \
 		'ip link set lo up; exec cargo test $(EVERYTHING) --offline --no-fail-fast'
 	$(if $(KERNELS),tests/kernels/run quick $(KERNELS),@echo 'NOT TESTED: other kernels, because KERNELS is empty.')
+	deploy/dev/setup --cluster
+	tests/cluster/test
 
 .PHONY: kernels
 kernels: setup ## The datapath's tests on other kernels, all of them (minutes; KERNELS says which)
@@ -69,7 +71,7 @@ bench-verify: ## podwitness verify beside sha256sum on a root of BENCH_MB (takes
 	cargo bench --locked -p podwitness --bench verify
 
 SCRIPTS := .ci/run deploy/dev/lib.sh deploy/dev/setup deploy/dev/test tests/kernels/run \
-	$(addprefix tests/cluster/,down enter helm image keys.sh kubectl lib.sh node nodes.sh program store up) \
+	$(addprefix tests/cluster/,down enter helm image keys.sh kubectl lib.sh node nodes.sh program store test up) \
 	$(wildcard tests/cluster/inside/*)
 .PHONY: lint
 lint: ## Formatting, clippy and shell syntax; a warning is an error
