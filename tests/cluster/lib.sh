@@ -143,13 +143,6 @@ first_process() {
     printf '%s\n' "${first%% *}"
 }
 
-# be_router: lets the network namespace pass packets on, and use an IPv6 address without asking the neighbours first.
-be_router() {
-    echo 1 >/proc/sys/net/ipv4/ip_forward
-    echo 1 >/proc/sys/net/ipv6/conf/all/forwarding
-    echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad
-}
-
 # cgroup_of FOLDER: the name of the control groups of the cluster in that folder.
 cgroup_of() {
     printf 'podwitness-%s\n' "$(printf '%s' "$1" | sha256sum | cut -c 1-12)"
