@@ -56,13 +56,14 @@ end_cluster() {
     if is_running; then
         kill -KILL "$(cat "$cluster/pid")"
     fi
-    # The supervisor sees the end, tidies up and ends too.
-    while supervisor_runs; do sleep 0.05; done
+    # The first process is there until all others are gone. The supervisor sees that, tidies up and ends too.
+    while is_running || supervisor_runs; do sleep 0.05; done
 }
 
+# Its process number may be another's by now: but nobody else is called with the folder.
 supervisor_runs() {
     [ -s "$cluster/supervisor" ] &&
-        grep --quiet --null-data --line-regexp --fixed-strings "$here/inside/supervisor" "/proc/$(cat "$cluster/supervisor")/cmdline" 2>/dev/null
+        grep --quiet --null-data --line-regexp --fixed-strings "$cluster" "/proc/$(cat "$cluster/supervisor")/cmdline" 2>/dev/null
 }
 
 require_running() {
