@@ -1,6 +1,6 @@
 //! One table's rows as the bytes of a Parquet file.
 //!
-//! `time` and `seq` are delta-encoded and everything else is a dictionary as long as that is smaller; row groups have
+//! Times and `seq` are delta-encoded and everything else is a dictionary as long as that is smaller; row groups have
 //! [`ROW_GROUP_ROWS`] rows; there is a page index, and bloom filters on the columns that a person asks for one value
 //! of.
 
@@ -29,7 +29,7 @@ const ZSTD_LEVEL: i32 = 3;
 /// One in a hundred values that are not there is looked for in vain.
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 
-const DELTA_COLUMNS: [&str; 2] = ["time", "seq"];
+const DELTA_COLUMNS: [&str; 3] = ["time", "last_time", "seq"];
 
 /// The bytes of a file of `rows`, which are of `table`, come from `origin`, cover `span` and are to be kept until
 /// `retain_until`.
