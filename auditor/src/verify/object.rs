@@ -17,7 +17,7 @@ use super::sequences::Run;
 use crate::failure::Failure;
 
 /// As much as is read at once.
-const PIECE: usize = 1 << 20;
+const PIECE: usize = 1 << 18;
 
 /// Checks `object`, which the seal at `seal` lists, whose sequence has `gaps` within it. Gives its rows where it is there
 /// and as it was sealed.

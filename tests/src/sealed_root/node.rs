@@ -18,6 +18,9 @@ use tempfile::TempDir;
 use super::records::{Dictionary, revision_sha256};
 use super::{Cluster, SealedRoot, key};
 
+/// Records of one commit: few enough for the made spool.
+const RECORDS_AT_ONCE: usize = 4096;
+
 /// A node: its boots, what it witnesses, its chain of seals. Times are in microseconds since 1970.
 pub struct Node {
     cluster: Cluster,
@@ -67,16 +70,20 @@ impl Life {
         Ok(Self { boot: boot.to_owned(), _folder: folder, writer, reader, commits: 0 })
     }
 
-    /// The records with their places in their sequences.
-    fn through_the_spool(&mut self, records: Vec<Record>) -> Result<Vec<Spooled>> {
-        self.commits += 1;
-        let ring = format!("ring-{}", self.boot);
-        let checkpoint =
-            Checkpoint { ring, ring_position: self.commits, drained_epoch: 0, drained_entries: 0, sums: None };
-        self.writer.commit(records, &Dictionary, &checkpoint)?;
+    /// The records with their places in their sequences; the spool has room for the next ones then.
+    fn through_the_spool(&mut self, mut records: Vec<Record>) -> Result<Vec<Spooled>> {
         let mut batches = Vec::new();
-        while let Some(batch) = self.reader.next()? {
-            batches.push(batch);
+        while !records.is_empty() {
+            let later = records.split_off(records.len().min(RECORDS_AT_ONCE));
+            self.commits += 1;
+            let ring = format!("ring-{}", self.boot);
+            let checkpoint =
+                Checkpoint { ring, ring_position: self.commits, drained_epoch: 0, drained_entries: 0, sums: None };
+            self.writer.commit(std::mem::replace(&mut records, later), &Dictionary, &checkpoint)?;
+            while let Some(batch) = self.reader.next()? {
+                self.reader.done(batch.end)?;
+                batches.push(batch);
+            }
         }
         Ok(batches)
     }
