@@ -151,7 +151,7 @@ impl Controller {
                         );
                     }
                 }
-                let policies = update.cluster.policies.values();
+                let policies = update.cluster.policies.iter();
                 self.metrics.faults("policies", policies.filter(|policy| !policy.faults.is_empty()).count());
                 let learnt = update.received;
                 present.cluster = Some(update);

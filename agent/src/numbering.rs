@@ -203,7 +203,7 @@ fn incarnation(pod: &Pod) -> spool::Identity {
         workload: pod.workload.clone().unwrap_or_default(),
         node: pod.node.clone().unwrap_or_default(),
         // A map of strings with its keys in order.
-        labels: serde_json::to_string(&pod.labels).expect("strings can be written as JSON"),
+        labels: serde_json::to_string(&*pod.labels).expect("strings can be written as JSON"),
     }
 }
 

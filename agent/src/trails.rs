@@ -9,7 +9,7 @@ use podwitness_spool::{Trail, words};
 
 /// The trails of a cluster.
 pub(crate) fn trails(cluster: &Cluster, configured: &Retention) -> Vec<Trail> {
-    cluster.trails.values().map(|trail| stated(trail, configured)).collect()
+    cluster.trails.iter().map(|trail| stated(trail, configured)).collect()
 }
 
 /// Adds what was asked for before by namespaces that ask for nothing now: for a source that is not whole, in which they may
@@ -26,7 +26,7 @@ pub(crate) fn below_floor<'a>(
     configured: &Retention,
 ) -> impl Iterator<Item = (&'a str, Duration)> {
     let floor = configured.minimum;
-    let asked = cluster.trails.values().filter_map(|trail| Some((trail.name.namespace.as_str(), trail.retention?)));
+    let asked = cluster.trails.iter().filter_map(|trail| Some((trail.name.namespace.as_str(), trail.retention?)));
     asked.filter(move |(_, asked)| *asked < floor)
 }
 
@@ -62,7 +62,7 @@ mod tests {
                 mode: None,
                 external_addresses: ExternalAddresses::Truncate,
             };
-            cluster.trails.insert(namespace.to_owned(), trail);
+            cluster.trails.insert(trail);
         }
         let stated = trails(&cluster, &configured);
         let told: Vec<_> =

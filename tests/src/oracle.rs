@@ -157,7 +157,7 @@ impl Oracle {
         if self.node_addresses.contains(&address.ip()) {
             return Side { identity: known(Known::Node), node: Some(self.node.clone()), ..plain };
         }
-        if let Some(node) = self.cluster.nodes.values().find(|node| node.addresses.contains(&address.ip())) {
+        if let Some(node) = self.cluster.nodes.iter().find(|node| node.addresses.contains(&address.ip())) {
             return Side { identity: known(Known::Node), node: Some(node.name.clone()), ..plain };
         }
         let Some(pod) = self.cluster.pod_at(address.ip()) else {
@@ -170,7 +170,7 @@ impl Oracle {
             pod_uid: Some(pod.uid.clone()),
             service_account: Some(pod.service_account.clone()),
             node: pod.node.clone(),
-            labels: Some(serde_json::json!(pod.labels).to_string()),
+            labels: Some(serde_json::json!(*pod.labels).to_string()),
             ..plain
         }
     }

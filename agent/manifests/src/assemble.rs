@@ -23,27 +23,13 @@ pub fn assemble(documents: impl IntoIterator<Item = Document>) -> (Cluster, Vec<
         }
         places.insert(key, place);
         match object {
-            Object::Namespace(namespace) => {
-                cluster.namespaces.insert(namespace.name.clone(), namespace);
-            }
-            Object::Pod(pod) => {
-                cluster.pods.insert(pod.name.clone(), pod);
-            }
-            Object::NetworkPolicy(policy) => {
-                cluster.policies.insert(policy.name.clone(), policy);
-            }
-            Object::Node(node) => {
-                cluster.nodes.insert(node.name.clone(), node);
-            }
-            Object::Service(service) => {
-                cluster.services.insert(service.name.clone(), service);
-            }
-            Object::EndpointSlice(slice) => {
-                cluster.endpoint_slices.insert(slice.name.clone(), slice);
-            }
-            Object::AuditTrail(trail) => {
-                cluster.trails.insert(trail.name.namespace.clone(), trail);
-            }
+            Object::Namespace(namespace) => cluster.namespaces.insert(namespace),
+            Object::Pod(pod) => cluster.pods.insert(pod),
+            Object::NetworkPolicy(policy) => cluster.policies.insert(policy),
+            Object::Node(node) => cluster.nodes.insert(node),
+            Object::Service(service) => cluster.services.insert(service),
+            Object::EndpointSlice(slice) => cluster.endpoint_slices.insert(slice),
+            Object::AuditTrail(trail) => cluster.trails.insert(trail),
         }
     }
     (cluster, faults)

@@ -134,12 +134,12 @@ fn the_objects_of_a_folder_become_a_cluster() {
                 {apiVersion: podwitness.io/v1alpha1, kind: AuditTrail, metadata: {name: default, namespace: shop}}\n";
     let (cluster, faults) = assemble(read(text).objects);
     assert!(faults.is_empty());
-    assert!(cluster.namespaces.contains_key("shop") && cluster.nodes.contains_key("node-a"));
-    assert!(cluster.pods.contains_key(&ObjectName::new("shop", "web")));
-    assert!(cluster.policies.contains_key(&ObjectName::new("shop", "deny")));
-    assert!(cluster.services.contains_key(&ObjectName::new("shop", "web")));
-    assert!(cluster.endpoint_slices.contains_key(&ObjectName::new("shop", "web-1")));
-    assert!(cluster.trails.contains_key("shop"));
+    assert!(cluster.namespaces.contains("shop") && cluster.nodes.contains("node-a"));
+    assert!(cluster.pods.contains(&ObjectName::new("shop", "web")));
+    assert!(cluster.policies.contains(&ObjectName::new("shop", "deny")));
+    assert!(cluster.services.contains(&ObjectName::new("shop", "web")));
+    assert!(cluster.endpoint_slices.contains(&ObjectName::new("shop", "web-1")));
+    assert!(cluster.trails.contains("shop"));
 }
 
 #[test]

@@ -432,7 +432,7 @@ fn the_text_is_what_was_applied_in_one_canonical_form() {
 fn random_policies_are_read_from_their_manifests_as_they_were() {
     let mut read = 0;
     for seed in 0..500 {
-        for policy in Scenario::random(seed).cluster.policies.into_values() {
+        for policy in Scenario::random(seed).cluster.policies.iter() {
             let documents = read_documents(&policy.text, "x.json");
             let Object::NetworkPolicy(found) = &documents.objects[0].object else { panic!("seed {seed}") };
             let named = NetworkPolicy {
@@ -442,7 +442,7 @@ fn random_policies_are_read_from_their_manifests_as_they_were() {
                 faults: policy.faults.clone(),
                 ..found.clone()
             };
-            assert_eq!(named, policy, "seed {seed}");
+            assert_eq!(named, *policy, "seed {seed}");
             read += 1;
         }
     }

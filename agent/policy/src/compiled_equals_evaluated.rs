@@ -191,7 +191,7 @@ fn the_identity_of_an_address_is_the_pod_that_has_it() {
     for seed in 0..500 {
         let scenario = Scenario::random(seed);
         let tables = compile(&scenario.input());
-        for address in scenario.cluster.pods.values().flat_map(|pod| pod.addresses.iter().copied()) {
+        for address in scenario.cluster.pods.iter().flat_map(|pod| pod.addresses.iter().copied()) {
             let identity = tables.address(address).map(|address| &address.identity);
             let owner = scenario.cluster.pod_at(address);
             match identity {
@@ -217,15 +217,15 @@ fn the_same_input_compiles_to_the_same_tables() {
         let mut shuffled = scenario.clone();
         shuffled.endpoints.reverse();
         shuffled.node_addresses.reverse();
-        for pod in shuffled.cluster.pods.values_mut() {
+        for pod in shuffled.cluster.pods.iter_mut() {
             pod.ports.reverse();
             pod.addresses.reverse();
         }
-        for service in shuffled.cluster.services.values_mut() {
+        for service in shuffled.cluster.services.iter_mut() {
             service.ports.reverse();
             service.cluster_addresses.reverse();
         }
-        for slice in shuffled.cluster.endpoint_slices.values_mut() {
+        for slice in shuffled.cluster.endpoint_slices.iter_mut() {
             slice.ports.reverse();
             slice.endpoints.reverse();
         }

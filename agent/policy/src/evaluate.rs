@@ -82,7 +82,7 @@ fn isolating_policies<'a>(
     pod: &'a Pod,
     direction: Direction,
 ) -> impl Iterator<Item = &'a NetworkPolicy> {
-    cluster.policies.values().filter(move |policy| policy.selects(pod) && policy.rules(direction).is_some())
+    cluster.policies.iter().filter(move |policy| policy.selects(pod) && policy.rules(direction).is_some())
 }
 
 /// The policies that isolate a pod in a direction; empty where it is not isolated.

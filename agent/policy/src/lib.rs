@@ -26,8 +26,8 @@ pub use evaluate::{
     Evaluation, Resolution, ServiceEvaluation, ServiceOutcome, ServiceVerdict, Subject, evaluate, evaluate_service,
 };
 pub use model::{
-    AuditTrail, Cluster, EndpointSlice, ExternalAddresses, IpBlock, LabelSelector, Labels, NamedPort, Namespace,
-    NetworkPolicy, Node, ObjectName, Operator, Peer, Peers, Phase, Pod, PortMatch, PortRange, Ports, Protocol,
+    AuditTrail, Cluster, EndpointSlice, ExternalAddresses, IpBlock, LabelSelector, Labels, Named, NamedPort, Namespace,
+    NetworkPolicy, Node, ObjectName, Objects, Operator, Peer, Peers, Phase, Pod, PortMatch, PortRange, Ports, Protocol,
     Requirement, Rule, Service, ServicePort, SliceEndpoint, SlicePort, WitnessMode,
 };
 pub use podwitness_wire::Direction;

@@ -1,12 +1,14 @@
 //! The objects of a cluster that a policy decision depends on, already validated.
 
 mod claims;
+mod collection;
 mod objects;
 mod policy;
 mod selector;
 mod services;
 mod trail;
 
+pub use collection::{Named, Objects};
 pub use objects::{Cluster, Labels, NamedPort, Namespace, Node, ObjectName, Phase, Pod};
 pub use policy::{IpBlock, NetworkPolicy, Peer, Peers, PortMatch, PortRange, Ports, Protocol, Rule};
 pub use selector::{LabelSelector, Operator, Requirement};

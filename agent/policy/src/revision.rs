@@ -12,7 +12,7 @@ use crate::model::Cluster;
 pub fn policy_sha256(cluster: &Cluster) -> String {
     let rows: Vec<serde_json::Value> = cluster
         .policies
-        .values()
+        .iter()
         .map(|policy| serde_json::json!([policy.name.namespace, policy.name.name, policy.uid, policy.text]))
         .collect();
     format!("{:x}", Sha256::digest(serde_json::Value::Array(rows).to_string()))

@@ -84,7 +84,7 @@ fn namespace(name: &str) -> String {
 }
 
 fn namespaces(update: &Update) -> Vec<&str> {
-    update.cluster.namespaces.keys().map(String::as_str).collect()
+    update.cluster.namespaces.iter().map(|namespace| namespace.name.as_str()).collect()
 }
 
 #[test]

@@ -198,7 +198,7 @@ impl Account {
         let ours = seen
             .cluster
             .pods
-            .values()
+            .iter()
             .filter(|pod| pod.host_network && !pod.phase.is_terminated() && pod.node.as_deref() == Some(seen.node));
         let pods = ours.map(|pod| Bypass::HostNetwork(PodName::of(pod), pod.addresses.clone()));
         let present: Vec<Bypass> = interfaces.chain(pods).collect();

@@ -43,11 +43,12 @@ impl Statements {
     pub(crate) fn in_force(&mut self, now_us: i64, revision: i64, cluster: &Arc<Cluster>) {
         let Some(said) = &mut self.said else {
             let since = Since { revision, time_us: now_us };
-            let since = cluster.policies.keys().map(|name| (name.clone(), since)).collect();
+            let since = cluster.policies.iter().map(|policy| (policy.name.clone(), since)).collect();
             self.said = Some(Said { revision, day: i64::MIN, cluster: Arc::clone(cluster), since });
             return self.state_each_day(now_us);
         };
-        for (name, policy) in &said.cluster.policies {
+        for policy in said.cluster.policies.iter() {
+            let name = &policy.name;
             if cluster.policies.get(name).is_none_or(|now| !is_same(policy, now)) {
                 let since = said.since.remove(name).expect("each policy in force has its beginning");
                 self.journal.policy(PolicyVersion {
@@ -57,10 +58,10 @@ impl Statements {
                 });
             }
         }
-        for (name, policy) in &cluster.policies {
-            if !said.since.contains_key(name) {
+        for policy in cluster.policies.iter() {
+            if !said.since.contains_key(&policy.name) {
                 let since = Since { revision, time_us: now_us };
-                said.since.insert(name.clone(), since);
+                said.since.insert(policy.name.clone(), since);
                 self.journal.policy(record(PolicyEvent::Effective, now_us, revision, policy, since));
             }
         }
@@ -83,8 +84,8 @@ impl Statements {
             count: Some(i64::try_from(said.cluster.policies.len()).unwrap_or(i64::MAX)),
             ..PolicyVersion::default()
         });
-        for (name, policy) in &said.cluster.policies {
-            let since = said.since[name];
+        for policy in said.cluster.policies.iter() {
+            let since = said.since[&policy.name];
             self.journal.policy(record(PolicyEvent::InForce, now_us, said.revision, policy, since));
         }
     }

@@ -1,10 +1,10 @@
 //! Which records each change of the node gives.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use podwitness_datapath::{HookError, HookFault, Interface, Tables as KernelTables};
 use podwitness_endpoints::{Snapshot, Unhooked};
-use podwitness_policy::{Cluster, LabelSelector, NetworkPolicy, ObjectName, Phase, Pod};
+use podwitness_policy::{Cluster, LabelSelector, NetworkPolicy, ObjectName, Objects, Phase, Pod};
 use podwitness_spool::{
     Coverage, PolicyVersion, Record,
     words::{CoverageEvent, PolicyEvent},
@@ -67,7 +67,7 @@ impl Node {
     fn known(mut self, uid: &str) -> Self {
         let pod = pod("web", uid, false);
         self.pod = Some(pod.name.clone());
-        self.cluster.pods.insert(pod.name.clone(), pod);
+        self.cluster.pods.insert(pod);
         self
     }
 
@@ -110,7 +110,7 @@ fn pod(name: &str, uid: &str, host_network: bool) -> Pod {
     Pod {
         name: ObjectName::new("shop", name),
         uid: uid.to_owned(),
-        labels: BTreeMap::new(),
+        labels: Arc::default(),
         addresses: vec!["10.0.0.7".parse().unwrap()],
         node: Some("node-a".to_owned()),
         host_network,
@@ -221,7 +221,7 @@ fn what_cannot_have_hooks_at_all_is_told_and_so_is_its_end() {
     };
     node.snapshot.unhooked.push(netkit);
     let on_host = pod("proxy", "9", true);
-    node.cluster.pods.insert(on_host.name.clone(), on_host);
+    node.cluster.pods.insert(on_host);
     let rows = node.records(NOW + 10, 0, &[]);
     let told: Vec<_> =
         rows.iter().map(|row| (word(row), row.reason.as_str(), row.netns.as_str(), row.pod.as_str())).collect();
@@ -232,7 +232,7 @@ fn what_cannot_have_hooks_at_all_is_told_and_so_is_its_end() {
     assert_eq!((rows[0].interface, rows[0].interface_name.as_str()), (None, "eth0"));
     assert_eq!(node.apply(NOW + 20, 0, &[]), []);
     node.snapshot.unhooked.clear();
-    node.cluster.pods.clear();
+    node.cluster.pods = Objects::default();
     assert_eq!(
         node.apply(NOW + 30, 0, &[]),
         [("endpoint-detached", Some(NOW + 10)), ("endpoint-detached", Some(NOW + 10))]
@@ -249,20 +249,16 @@ fn an_index_that_another_namespace_has_now_is_another_endpoint() {
 }
 
 fn cluster(policies: &[(&str, &str)]) -> Arc<Cluster> {
-    let policies = policies.iter().map(|(name, text)| {
-        let name = ObjectName::new("shop", *name);
-        let policy = NetworkPolicy {
-            name: name.clone(),
-            uid: "uid".to_owned(),
-            generation: 1,
-            resource_version: String::new(),
-            pod_selector: LabelSelector::default(),
-            ingress: None,
-            egress: None,
-            text: (*text).to_owned(),
-            faults: if text.is_empty() { vec!["empty".to_owned()] } else { Vec::new() },
-        };
-        (name, policy)
+    let policies = policies.iter().map(|(name, text)| NetworkPolicy {
+        name: ObjectName::new("shop", *name),
+        uid: "uid".to_owned(),
+        generation: 1,
+        resource_version: String::new(),
+        pod_selector: LabelSelector::default(),
+        ingress: None,
+        egress: None,
+        text: (*text).to_owned(),
+        faults: if text.is_empty() { vec!["empty".to_owned()] } else { Vec::new() },
     });
     Arc::new(Cluster { policies: policies.collect(), ..Cluster::default() })
 }

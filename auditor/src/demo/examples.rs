@@ -76,7 +76,7 @@ impl ClusterPlan {
         let (cluster, conflicts) = assemble(objects);
         faults.extend(conflicts);
         let faults = faults.iter().map(ToString::to_string).collect();
-        let nodes: Vec<_> = cluster.nodes.values().collect();
+        let nodes: Vec<_> = cluster.nodes.iter().collect();
         let [node] = nodes.as_slice() else {
             let found = nodes.len();
             return Err(refuse(&format!("the demo is one node, and the files have {found} Node objects"), faults));
@@ -95,7 +95,7 @@ impl ClusterPlan {
         let here = |pod: &&Pod| pod.node.as_ref() == Some(&self.node.name);
         self.cluster
             .pods
-            .values()
+            .iter()
             .filter(here)
             .filter(|pod| pod.is_on_pod_network() && !pod.addresses.is_empty())
             .collect()

@@ -141,7 +141,7 @@ fn pods(update: Option<&Update>, node: &str, snapshot: &Snapshot) -> Vec<Check> 
 
 fn host_network(cluster: &Cluster, node: &str) -> Check {
     let name = "endpoints.host-network";
-    let of_node = cluster.pods.values().filter(|pod| pod.node.as_deref() == Some(node) && pod.host_network);
+    let of_node = cluster.pods.iter().filter(|pod| pod.node.as_deref() == Some(node) && pod.host_network);
     let names: Vec<String> = of_node.map(|pod| pod.name.to_string()).collect();
     if names.is_empty() {
         return Check::ok(name, "no pod of this node uses the node's network");
@@ -163,7 +163,7 @@ fn without_interface(cluster: &Cluster, node: &str, snapshot: &Snapshot) -> Chec
             && pod.phase == Phase::Running
             && !pod.addresses.is_empty()
     };
-    let pods: Vec<_> = cluster.pods.values().filter(on_node).collect();
+    let pods: Vec<_> = cluster.pods.iter().filter(on_node).collect();
     let missing = pods.iter().filter(|pod| !pod.addresses.iter().any(|address| there.contains(address)));
     let missing: Vec<String> = missing.map(|pod| pod.name.to_string()).collect();
     if missing.is_empty() {

@@ -93,7 +93,7 @@ impl Wishes {
     }
 
     fn of(config: &Config, cluster: &Cluster) -> Self {
-        let retention = cluster.trails.values().map(|trail| NamespaceRetention {
+        let retention = cluster.trails.iter().map(|trail| NamespaceRetention {
             namespace: trail.name.namespace.clone(),
             seconds: config.retention.seconds(trail.retention),
             hold: trail.legal_hold,
@@ -104,7 +104,9 @@ impl Wishes {
             }
             .to_owned(),
         });
-        let mut namespaces: Vec<String> = cluster.namespaces.keys().chain(cluster.trails.keys()).cloned().collect();
+        let with_trail = cluster.trails.iter().map(|trail| &trail.name.namespace);
+        let mut namespaces: Vec<String> =
+            cluster.namespaces.iter().map(|namespace| &namespace.name).chain(with_trail).cloned().collect();
         namespaces.sort();
         namespaces.dedup();
         Self {

@@ -21,7 +21,7 @@ pub fn pod(object: &core::Pod) -> Result<Converted<Pod>, Problem> {
     let pod = Pod {
         name,
         uid: uid(&object.metadata),
-        labels: labels(&object.metadata),
+        labels: labels(&object.metadata).into(),
         addresses: addresses(object, &mut problems),
         node: spec.and_then(|spec| spec.node_name.clone()).filter(|node| !node.is_empty()),
         host_network: spec.and_then(|spec| spec.host_network).unwrap_or(false),

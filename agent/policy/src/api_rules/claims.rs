@@ -11,7 +11,7 @@ fn claimed(claims: &[(&str, bool, Option<i64>)]) -> Cluster {
     let pod = world.pod_mut("shop", "web").clone();
     for (name, is_being_deleted, created) in claims.iter().copied() {
         let (name, addresses) = (ObjectName::new("shop", name), vec![address(CLAIMED)]);
-        world.cluster.pods.insert(name.clone(), Pod { name, addresses, is_being_deleted, created, ..pod.clone() });
+        world.cluster.pods.insert(Pod { name, addresses, is_being_deleted, created, ..pod.clone() });
     }
     world.cluster
 }

@@ -49,8 +49,8 @@ fn ready(text: &str) -> SliceEndpoint {
 
 impl World {
     fn with(mut self, service: Service, slices: impl IntoIterator<Item = EndpointSlice>) -> Self {
-        self.cluster.services.insert(service.name.clone(), service);
-        self.cluster.endpoint_slices.extend(slices.into_iter().map(|slice| (slice.name.clone(), slice)));
+        self.cluster.services.insert(service);
+        self.cluster.endpoint_slices.extend(slices);
         self
     }
 
@@ -294,7 +294,7 @@ fn what_is_no_frontend_is_a_peer_like_any_other() {
         assert!(matches!(decided, Decision::Evaluated(_)), "{decided:?}");
     }
     // No node translates what is of a family in which the Service has no cluster address.
-    let service = world.cluster.services.values_mut().next().expect("there is a Service");
+    let service = world.cluster.services.iter_mut().next().expect("there is a Service");
     service.cluster_addresses = vec![address("fd00:96::1")];
     assert_eq!(world.egress_to(EXTERNAL_IP, 80), None);
     assert_eq!(world.egress_to(THIS_NODE, NODE_PORT), None);

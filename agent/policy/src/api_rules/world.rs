@@ -47,7 +47,7 @@ fn pod(namespace: &str, name: &str, text: &str, node: &str) -> Pod {
     Pod {
         name: ObjectName::new(namespace, name),
         uid: format!("uid-{namespace}-{name}"),
-        labels: [("app".to_owned(), name.to_owned())].into(),
+        labels: std::sync::Arc::new([("app".to_owned(), name.to_owned())].into()),
         addresses: vec![address(text)],
         node: Some(node.to_owned()),
         host_network: false,
@@ -65,11 +65,11 @@ impl World {
     pub(super) fn new(policies: impl IntoIterator<Item = NetworkPolicy>) -> Self {
         let namespace = |name: &str, team: &str| {
             let labels = [("team".to_owned(), team.to_owned())].into();
-            (name.to_owned(), Namespace { name: name.to_owned(), labels, uid: String::new() })
+            Namespace { name: name.to_owned(), labels, uid: String::new() }
         };
         let node = |name: &str, text: &str, cidr: &str| {
             let pod_cidrs = vec![cidr.parse().expect("a network")];
-            (name.to_owned(), Node { name: name.to_owned(), addresses: vec![address(text)], pod_cidrs })
+            Node { name: name.to_owned(), addresses: vec![address(text)], pod_cidrs }
         };
         let pods = [
             pod("shop", "web", SHOP_WEB, "node-a"),
@@ -79,10 +79,12 @@ impl World {
         ];
         Self {
             cluster: Cluster {
-                namespaces: [namespace("shop", "red"), namespace("bank", "blue")].into(),
-                pods: pods.into_iter().map(|pod| (pod.name.clone(), pod)).collect(),
-                policies: policies.into_iter().map(|policy| (policy.name.clone(), policy)).collect(),
-                nodes: [node("node-a", THIS_NODE, "10.244.1.0/24"), node("node-b", OTHER_NODE, "10.244.2.0/24")].into(),
+                namespaces: [namespace("shop", "red"), namespace("bank", "blue")].into_iter().collect(),
+                pods: pods.into_iter().collect(),
+                policies: policies.into_iter().collect(),
+                nodes: [node("node-a", THIS_NODE, "10.244.1.0/24"), node("node-b", OTHER_NODE, "10.244.2.0/24")]
+                    .into_iter()
+                    .collect(),
                 ..Cluster::default()
             },
             node_addresses: vec![address(THIS_NODE)],
@@ -96,7 +98,7 @@ impl World {
     /// The tables of `node-a`, with an endpoint for each of its pods.
     pub(super) fn tables(&self) -> Tables {
         let web = ObjectName::new("shop", "web");
-        let others = self.cluster.pods.values().filter(|pod| pod.node.as_deref() == Some("node-a") && pod.name != web);
+        let others = self.cluster.pods.iter().filter(|pod| pod.node.as_deref() == Some("node-a") && pod.name != web);
         let others = (INTERFACE + 1..).zip(others.map(|pod| (pod.name.clone(), Vec::new())));
         let endpoints = [(INTERFACE, (web.clone(), vec![address("fe80::5")]))].into_iter().chain(others);
         let endpoints =

@@ -91,10 +91,10 @@ fn identities(
 ) -> BTreeMap<IpNet, IdentityRef> {
     let mut identities: BTreeMap<IpNet, IdentityRef> = BTreeMap::new();
     // Each may replace those before: a host's address says more than a range, a pod's more than a node's.
-    for node in input.cluster.nodes.values() {
+    for node in input.cluster.nodes.iter() {
         identities.extend(node.pod_cidrs.iter().map(|cidr| (cidr.trunc(), IdentityRef::PodRange)));
     }
-    for node in input.cluster.nodes.values() {
+    for node in input.cluster.nodes.iter() {
         for address in &node.addresses {
             identities.insert(IpNet::from(*address), IdentityRef::Node(node.name.clone()));
         }

@@ -48,7 +48,7 @@ struct Slices<'a>(BTreeMap<ObjectName, Vec<&'a EndpointSlice>>);
 impl<'a> Slices<'a> {
     fn of(input: &Input<'a>) -> Self {
         let mut slices: BTreeMap<ObjectName, Vec<&EndpointSlice>> = BTreeMap::new();
-        for slice in input.cluster.endpoint_slices.values() {
+        for slice in input.cluster.endpoint_slices.iter() {
             if let Some(service) = &slice.service {
                 slices.entry(ObjectName::new(&slice.name.namespace, service)).or_default().push(slice);
             }
@@ -59,7 +59,7 @@ impl<'a> Slices<'a> {
     /// Every frontend at this node. Where several Services have the same, the first by name has it.
     fn targets(&self, input: &Input<'a>) -> BTreeMap<Frontend, Target<'a>> {
         let mut targets = BTreeMap::new();
-        for service in input.cluster.services.values() {
+        for service in input.cluster.services.iter() {
             for port in &service.ports {
                 self.add_targets(input, service, port, &mut targets);
             }

@@ -121,8 +121,7 @@ impl<'a> Subjects<'a> {
 fn policies_selecting<'a>(cluster: &'a Cluster, pod: &'a Pod) -> impl Iterator<Item = &'a NetworkPolicy> {
     cluster
         .policies
-        .range(ObjectName::new(&pod.name.namespace, "")..)
-        .map(|(_, policy)| policy)
+        .iter_from(&ObjectName::new(&pod.name.namespace, ""))
         .take_while(|policy| policy.name.namespace == pod.name.namespace)
         .filter(|policy| policy.selects(pod))
 }

@@ -91,7 +91,7 @@ pub fn evaluate_service<'a>(
     port: Option<u16>,
 ) -> Option<ServiceEvaluation<'a>> {
     let port = port?;
-    let (service, service_port, route) = cluster.services.values().find_map(|service| {
+    let (service, service_port, route) = cluster.services.iter().find_map(|service| {
         service.ports.iter().filter(|service_port| service_port.protocol.number() == protocol).find_map(
             |service_port| Some((service, service_port, route(service, service_port, subject, address, port)?)),
         )
@@ -195,7 +195,7 @@ fn backends(
     };
     let mut ready = Vec::new();
     let mut terminating = Vec::new();
-    for slice in cluster.endpoint_slices.values().filter(of_service) {
+    for slice in cluster.endpoint_slices.iter().filter(of_service) {
         for target in slice.ports.iter().filter(|target| target.name == port.name && target.protocol == port.protocol) {
             for endpoint in &slice.endpoints {
                 if only_local && (endpoint.node.is_none() || endpoint.node != subject.pod.node) {

@@ -1,6 +1,5 @@
 //! Random namespaces, nodes, pods and endpoints.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU16;
 
@@ -8,7 +7,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{Random, Scenario, policies, services};
 use crate::compile::Endpoint;
-use crate::model::{Cluster, Labels, NamedPort, Namespace, Node, ObjectName, Phase, Pod, Protocol};
+use crate::model::{Cluster, Labels, NamedPort, Namespace, Node, ObjectName, Objects, Phase, Pod, Protocol};
 
 const NAMESPACES: [&str; 3] = ["bank", "lab", "shop"];
 const NODES: u8 = 3;
@@ -18,11 +17,11 @@ pub(super) fn scenario(random: &mut Random) -> Scenario {
     for number in 0..3 + u8::try_from(random.below(8)).expect("below eight") {
         let mut pod = pod(random, number);
         if random.percent(12)
-            && let Some(other) = cluster.pods.values().next()
+            && let Some(other) = cluster.pods.iter().next()
         {
             pod.addresses.clone_from(&other.addresses);
         }
-        cluster.pods.insert(pod.name.clone(), pod);
+        cluster.pods.insert(pod);
     }
     let number_of_policies = 1 + random.below(8);
     cluster.policies = policies(random, &cluster, number_of_policies, &[80, 443, 5432]);
@@ -38,20 +37,20 @@ pub(super) fn scenario(random: &mut Random) -> Scenario {
     Scenario { cluster, node, node_addresses, endpoints }
 }
 
-fn namespaces(random: &mut Random) -> BTreeMap<String, Namespace> {
-    let mut namespaces = BTreeMap::new();
+fn namespaces(random: &mut Random) -> Objects<Namespace> {
+    let mut namespaces = Objects::default();
     for name in NAMESPACES {
         if random.percent(5) {
             continue;
         }
         let mut labels = labels(random, &[("team", &["blue", "red"]), ("env", &["prod", "test"])]);
         labels.insert("kubernetes.io/metadata.name".to_owned(), name.to_owned());
-        namespaces.insert(name.to_owned(), Namespace { name: name.to_owned(), labels, uid: format!("uid-{name}") });
+        namespaces.insert(Namespace { name: name.to_owned(), labels, uid: format!("uid-{name}") });
     }
     namespaces
 }
 
-fn nodes(random: &mut Random) -> BTreeMap<String, Node> {
+fn nodes(random: &mut Random) -> Objects<Node> {
     let node = |number| {
         let v4 = IpNet::from(Ipv4Net::new(Ipv4Addr::new(10, 244, number, 0), 24).expect("24 bits"));
         let v6 =
@@ -59,7 +58,7 @@ fn nodes(random: &mut Random) -> BTreeMap<String, Node> {
         let pod_cidrs = if random.percent(80) { vec![v4, v6] } else { Vec::new() };
         Node { name: node_name(number), addresses: vec![node_v4(number), node_v6(number)], pod_cidrs }
     };
-    (0..NODES).map(node).map(|node| (node.name.clone(), node)).collect()
+    (0..NODES).map(node).collect()
 }
 
 fn pod(random: &mut Random, number: u8) -> Pod {
@@ -85,7 +84,8 @@ fn pod(random: &mut Random, number: u8) -> Pod {
     Pod {
         uid: format!("uid-{name}"),
         name,
-        labels: labels(random, &[("app", &["api", "db", "web"]), ("tier", &["back", "front"]), ("track", &["canary"])]),
+        labels: labels(random, &[("app", &["api", "db", "web"]), ("tier", &["back", "front"]), ("track", &["canary"])])
+            .into(),
         addresses,
         node: Some(node_name(node)),
         host_network,
@@ -123,7 +123,7 @@ fn named_ports(random: &mut Random) -> Vec<NamedPort> {
 }
 
 fn endpoints(random: &mut Random, cluster: &Cluster, node: &str) -> Vec<Endpoint> {
-    let local = cluster.pods.values().filter(|pod| pod.node.as_deref() == Some(node) && !pod.host_network);
+    let local = cluster.pods.iter().filter(|pod| pod.node.as_deref() == Some(node) && !pod.host_network);
     let mut endpoints: Vec<Endpoint> = (100..)
         .zip(local)
         .map(|(interface, pod)| Endpoint {

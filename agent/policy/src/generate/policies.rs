@@ -1,6 +1,6 @@
 //! Random policies about a cluster that is there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 
@@ -8,22 +8,17 @@ use ipnet::IpNet;
 
 use super::{Random, manifest};
 use crate::model::{
-    Cluster, IpBlock, LabelSelector, Labels, NetworkPolicy, ObjectName, Operator, Peer, Peers, PortMatch, PortRange,
-    Ports, Protocol, Requirement, Rule,
+    Cluster, IpBlock, LabelSelector, Labels, NetworkPolicy, ObjectName, Objects, Operator, Peer, Peers, PortMatch,
+    PortRange, Ports, Protocol, Requirement, Rule,
 };
 
 /// So many random policies in the namespaces of the cluster's pods, made of the labels, addresses and port names found in the
 /// cluster and around the given port numbers. The text of each is its manifest.
 ///
 /// The cluster must have a pod, and there must be a port number.
-pub fn policies(
-    random: &mut Random,
-    cluster: &Cluster,
-    number: usize,
-    ports: &[u16],
-) -> BTreeMap<ObjectName, NetworkPolicy> {
+pub fn policies(random: &mut Random, cluster: &Cluster, number: usize, ports: &[u16]) -> Objects<NetworkPolicy> {
     let words = Words::of(cluster, ports);
-    (0..number).map(|number| words.policy(random, number)).map(|policy| (policy.name.clone(), policy)).collect()
+    (0..number).map(|number| words.policy(random, number)).collect()
 }
 
 /// What policies are made of.
@@ -43,18 +38,18 @@ impl Words {
             pairs.push(("absent".to_owned(), "nobody".to_owned()));
             pairs
         };
-        let pods = || cluster.pods.values();
+        let pods = || cluster.pods.iter();
         let namespaces: BTreeSet<_> = pods().map(|pod| pod.name.namespace.clone()).collect();
         let mut addresses: Vec<IpAddr> = pods().flat_map(|pod| pod.addresses.clone()).collect();
-        addresses.extend(cluster.nodes.values().flat_map(|node| node.addresses.clone()));
+        addresses.extend(cluster.nodes.iter().flat_map(|node| node.addresses.clone()));
         addresses.push(IpAddr::from([203, 0, 113, 77]));
         addresses.push(IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x77]));
         let mut port_names: BTreeSet<_> = pods().flat_map(|pod| &pod.ports).map(|port| port.name.clone()).collect();
         port_names.insert("absent".to_owned());
-        let labels_of_namespaces = cluster.namespaces.values().flat_map(|namespace| &namespace.labels);
+        let labels_of_namespaces = cluster.namespaces.iter().flat_map(|namespace| &namespace.labels);
         Self {
             namespaces: namespaces.into_iter().collect(),
-            pod_labels: pairs(pods().flat_map(|pod| &pod.labels).collect()),
+            pod_labels: pairs(pods().flat_map(|pod| &*pod.labels).collect()),
             namespace_labels: pairs(labels_of_namespaces.collect()),
             addresses,
             port_names: port_names.into_iter().collect(),

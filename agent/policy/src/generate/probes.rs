@@ -40,7 +40,7 @@ pub fn probes(random: &mut Random, scenario: &Scenario) -> Vec<Probe> {
 /// Every frontend of a Service at the scenario's node, and its port with another protocol.
 pub fn probes_of_services(scenario: &Scenario) -> Vec<Probe> {
     let mut probes = BTreeSet::new();
-    for service in scenario.cluster.services.values() {
+    for service in scenario.cluster.services.iter() {
         for port in &service.ports {
             let own = service.cluster_addresses.iter().chain(&service.external_addresses);
             let own = own.map(|address| (*address, port.port));
@@ -58,7 +58,7 @@ fn rules(scenario: &Scenario) -> impl Iterator<Item = (&Peers, &Ports)> {
     scenario
         .cluster
         .policies
-        .values()
+        .iter()
         .flat_map(|policy| policy.ingress.iter().chain(&policy.egress))
         .flatten()
         .filter_map(|rule| match rule {
@@ -69,11 +69,11 @@ fn rules(scenario: &Scenario) -> impl Iterator<Item = (&Peers, &Ports)> {
 
 fn peers(random: &mut Random, scenario: &Scenario) -> BTreeSet<IpAddr> {
     let cluster = &scenario.cluster;
-    let mut peers: BTreeSet<IpAddr> = cluster.pods.values().flat_map(|pod| pod.addresses.iter().copied()).collect();
-    peers.extend(cluster.nodes.values().flat_map(|node| node.addresses.iter().copied()));
+    let mut peers: BTreeSet<IpAddr> = cluster.pods.iter().flat_map(|pod| pod.addresses.iter().copied()).collect();
+    peers.extend(cluster.nodes.iter().flat_map(|node| node.addresses.iter().copied()));
     peers.extend(&scenario.node_addresses);
-    peers.extend(cluster.services.values().flat_map(|service| &service.cluster_addresses));
-    for cidr in cluster.nodes.values().flat_map(|node| &node.pod_cidrs) {
+    peers.extend(cluster.services.iter().flat_map(|service| &service.cluster_addresses));
+    for cidr in cluster.nodes.iter().flat_map(|node| &node.pod_cidrs) {
         peers.extend(edges(*cidr));
     }
     for (listed, _) in rules(scenario) {
@@ -116,9 +116,8 @@ fn ports(random: &mut Random, scenario: &Scenario) -> BTreeSet<u16> {
             }
         }
     }
-    boundaries.extend(scenario.cluster.pods.values().flat_map(|pod| &pod.ports).map(|port| port.port.get()));
-    boundaries
-        .extend(scenario.cluster.services.values().flat_map(|service| &service.ports).map(|port| port.port.get()));
+    boundaries.extend(scenario.cluster.pods.iter().flat_map(|pod| &pod.ports).map(|port| port.port.get()));
+    boundaries.extend(scenario.cluster.services.iter().flat_map(|service| &service.ports).map(|port| port.port.get()));
     boundaries.insert(u16::try_from(random.below(1 << 16)).expect("below 65536"));
     let beside = |port: u16| [port.saturating_sub(1), port, port.saturating_add(1)];
     boundaries.into_iter().flat_map(beside).filter(|port| *port != 0).collect()

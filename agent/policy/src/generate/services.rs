@@ -36,9 +36,9 @@ impl Words<'_> {
                 Some(same) if random.percent(35) => slice.endpoints.clone_from(same),
                 _ => endpoints = Some(slice.endpoints.clone()),
             }
-            cluster.endpoint_slices.insert(slice.name.clone(), slice);
+            cluster.endpoint_slices.insert(slice);
         }
-        cluster.services.insert(service.name.clone(), service);
+        cluster.services.insert(service);
     }
 
     fn service(&self, random: &mut Random, cluster: &Cluster, number: usize) -> Service {
@@ -55,7 +55,7 @@ impl Words<'_> {
             external_addresses.push(*random.pick(&some));
             external_addresses.extend(random.percent(20).then(|| *random.pick(self.node_addresses)));
         }
-        let namespaces: BTreeSet<&String> = cluster.pods.keys().map(|name| &name.namespace).collect();
+        let namespaces: BTreeSet<&String> = cluster.pods.iter().map(|pod| &pod.name.namespace).collect();
         let namespaces: Vec<&String> = namespaces.into_iter().collect();
         let name = ObjectName::new(*random.pick(&namespaces), format!("service-{number}"));
         Service {
@@ -98,7 +98,7 @@ impl Words<'_> {
             let own: Vec<IpAddr> = self.node_addresses.iter().copied().filter(|own| own.is_ipv4() == ipv4).collect();
             (*random.pick(&own), Some(self.node.to_owned()))
         } else {
-            let pods = cluster.pods.values().filter(|pod| !only_local || pod.node.as_deref() == Some(self.node));
+            let pods = cluster.pods.iter().filter(|pod| !only_local || pod.node.as_deref() == Some(self.node));
             let claims = pods.flat_map(|pod| pod.addresses.iter().map(|address| (*address, pod.node.clone())));
             let claims: Vec<_> = claims.filter(|(address, _)| address.is_ipv4() == ipv4).collect();
             if claims.is_empty() {
@@ -114,8 +114,8 @@ impl Words<'_> {
 
 /// So many Services with the same backends that a backend cannot know its frontends.
 fn add_crowd(random: &mut Random, cluster: &mut Cluster) {
-    let Some(first) = cluster.services.values().next().cloned() else { return };
-    let slices: Vec<EndpointSlice> = cluster.endpoint_slices.values().cloned().collect();
+    let Some(first) = cluster.services.iter().next().cloned() else { return };
+    let slices: Vec<EndpointSlice> = cluster.endpoint_slices.iter().cloned().collect();
     for number in 0..MOST_FRONTENDS + random.below(2) {
         let name = ObjectName::new(&first.name.namespace, format!("{}-again-{number}", first.name.name));
         let mut slices = slices.clone();
@@ -125,11 +125,11 @@ fn add_crowd(random: &mut Random, cluster: &mut Cluster) {
         for slice in &mut slices {
             slice.service = Some(name.name.clone());
             slice.name.name = format!("{}-again-{number}", slice.name.name);
-            cluster.endpoint_slices.insert(slice.name.clone(), slice.clone());
+            cluster.endpoint_slices.insert(slice.clone());
         }
         let cluster_addresses = first.cluster_addresses.iter().map(|own| cluster_address(own.is_ipv4(), 20 + number));
         let again = Service { cluster_addresses: cluster_addresses.collect(), name: name.clone(), ..first.clone() };
-        cluster.services.insert(name, again);
+        cluster.services.insert(again);
     }
 }
 

@@ -22,13 +22,13 @@ impl Cluster {
     }
 
     fn claimants(&self, address: IpAddr) -> impl Iterator<Item = &Pod> {
-        self.pods.values().filter(move |pod| pod.is_on_pod_network() && pod.addresses.contains(&address))
+        self.pods.iter().filter(move |pod| pod.is_on_pod_network() && pod.addresses.contains(&address))
     }
 
     /// [`Cluster::pod_at`] for every address that a pod on the pod network claims.
     pub(crate) fn owners(&self) -> BTreeMap<IpAddr, Option<&Pod>> {
         let mut claimants: BTreeMap<IpAddr, Vec<&Pod>> = BTreeMap::new();
-        for pod in self.pods.values().filter(|pod| pod.is_on_pod_network()) {
+        for pod in self.pods.iter().filter(|pod| pod.is_on_pod_network()) {
             for address in &pod.addresses {
                 let claimants = claimants.entry(*address).or_default();
                 // A pod that lists an address twice claims it once.

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::{AuditTrail, EndpointSlice, NetworkPolicy, Protocol, Service};
+use super::{AuditTrail, EndpointSlice, NetworkPolicy, Objects, Protocol, Service};
 
 /// The labels of an object.
 pub type Labels = BTreeMap<String, String>;
@@ -34,26 +35,24 @@ impl fmt::Display for ObjectName {
     }
 }
 
-/// Everything about a cluster that a policy decision or the identity of an address depends on.
-///
-/// Each object stands under its own name: a key that differs from the object's `name` field is the caller's mistake.
+/// Everything about a cluster that a policy decision or the identity of an address depends on. A clone costs nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cluster {
     /// The namespaces by name. A pod's namespace that is missing here has no labels that could be known, so that no
     /// namespace selector matches it, not even an empty one.
-    pub namespaces: BTreeMap<String, Namespace>,
+    pub namespaces: Objects<Namespace>,
     /// The pods of all nodes, those that have ended too.
-    pub pods: BTreeMap<ObjectName, Pod>,
+    pub pods: Objects<Pod>,
     /// The policies of all namespaces.
-    pub policies: BTreeMap<ObjectName, NetworkPolicy>,
+    pub policies: Objects<NetworkPolicy>,
     /// The nodes by name.
-    pub nodes: BTreeMap<String, Node>,
+    pub nodes: Objects<Node>,
     /// The Services of all namespaces.
-    pub services: BTreeMap<ObjectName, Service>,
+    pub services: Objects<Service>,
     /// The `EndpointSlice`s of all namespaces.
-    pub endpoint_slices: BTreeMap<ObjectName, EndpointSlice>,
+    pub endpoint_slices: Objects<EndpointSlice>,
     /// The `AuditTrail` called `default` of each namespace that has one, by namespace.
-    pub trails: BTreeMap<String, AuditTrail>,
+    pub trails: Objects<AuditTrail>,
 }
 
 /// A Namespace.
@@ -74,8 +73,8 @@ pub struct Pod {
     pub name: ObjectName,
     /// Its uid; empty where the source has none.
     pub uid: String,
-    /// Its labels.
-    pub labels: Labels,
+    /// Its labels. Many pods have the same ones, which a source shares between them.
+    pub labels: Arc<Labels>,
     /// `status.podIPs`: none until the pod's network is set up, one a family after that. For a pod on the host's network
     /// these are the node's.
     pub addresses: Vec<IpAddr>,
