@@ -26,6 +26,7 @@ pub(crate) use policy::{close, closed, note};
 pub use service::service;
 pub use slice::endpoint_slice;
 pub use trail::audit_trail;
+pub(crate) use trail::shown;
 
 /// An object of the model, and what was wrong with that from which it was made.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,14 +4,16 @@ mod split;
 mod unknown_fields;
 
 use k8s_openapi::api::networking::v1 as networking;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use crate::convert::{self, Converted};
 use crate::fault::{Effect, Fault, Mistake, Place, Problem};
 use crate::object::{Document, Documents, Object, ObjectKey};
+use crate::trail::{AuditTrail, AuditTrailSpec};
 
 use unknown_fields::close_around_unknown_fields;
 
@@ -63,7 +65,12 @@ fn read_value(value: &Value, implied: Option<(&str, &str)>, place: Place, docume
     documents.objects.extend(object.map(|object| Document { place, object }));
 }
 
-fn object(api_version: &str, kind: &str, value: &Value) -> (Option<Object>, Vec<Problem>) {
+/// Reads one object, of which it is known what it is: its text need not say so.
+pub fn read_object(api_version: &str, kind: &str, json: &str) -> (Option<Object>, Vec<Problem>) {
+    object(api_version, kind, &mut serde_json::Deserializer::from_str(json))
+}
+
+fn object<'de, D: Deserializer<'de>>(api_version: &str, kind: &str, value: D) -> (Option<Object>, Vec<Problem>) {
     match (api_version, kind) {
         ("v1", "Namespace") => typed(value, convert::namespace, Object::Namespace),
         ("v1", "Pod") => typed(value, convert::pod, Object::Pod),
@@ -71,7 +78,7 @@ fn object(api_version: &str, kind: &str, value: &Value) -> (Option<Object>, Vec<
         ("networking.k8s.io/v1", "NetworkPolicy") => network_policy(value),
         ("v1", "Service") => typed(value, convert::service, Object::Service),
         ("discovery.k8s.io/v1", "EndpointSlice") => typed(value, convert::endpoint_slice, Object::EndpointSlice),
-        ("podwitness.io/v1alpha1", "AuditTrail") => typed(value, convert::audit_trail, Object::AuditTrail),
+        ("podwitness.io/v1alpha1", "AuditTrail") => audit_trail(value),
         _ => {
             let mistake = Mistake::UnknownKind { api_version: api_version.to_owned(), kind: kind.to_owned() };
             (None, vec![Problem { path: String::new(), mistake, effect: Effect::Ignored }])
@@ -79,8 +86,8 @@ fn object(api_version: &str, kind: &str, value: &Value) -> (Option<Object>, Vec<
     }
 }
 
-fn typed<K: DeserializeOwned, T>(
-    value: &Value,
+fn typed<'de, D: Deserializer<'de>, K: DeserializeOwned, T>(
+    value: D,
     convert: impl Fn(&K) -> Result<Converted<T>, Problem>,
     wrap: impl Fn(T) -> Object,
 ) -> (Option<Object>, Vec<Problem>) {
@@ -95,12 +102,50 @@ fn typed<K: DeserializeOwned, T>(
     }
 }
 
+/// What is wrong in its metadata or spec takes nothing from a trail but that part: it may be what holds evidence.
+fn audit_trail<'de, D: Deserializer<'de>>(value: D) -> (Option<Object>, Vec<Problem>) {
+    let value = match written(value) {
+        Ok(value) => value,
+        Err(problem) => return (None, vec![problem]),
+    };
+    let text_of = |field: &str| value["metadata"][field].as_str().map(str::to_owned);
+    let metadata = ObjectMeta { name: text_of("name"), namespace: text_of("namespace"), ..ObjectMeta::default() };
+    let mut problems = Vec::new();
+    let spec = match &value["spec"] {
+        Value::Null => AuditTrailSpec::default(),
+        spec => AuditTrailSpec::deserialize(spec).unwrap_or_else(|_| {
+            let mistake = Mistake::FieldType { given: convert::shown(spec), expected: "an object" };
+            problems.push(Problem { path: "spec".to_owned(), mistake, effect: Effect::PartLeftOut });
+            AuditTrailSpec::default()
+        }),
+    };
+    match convert::audit_trail(&AuditTrail { metadata, spec, status: None }) {
+        Ok(Converted { object, problems: of_fields }) => {
+            problems.extend(of_fields);
+            (Some(Object::AuditTrail(object)), problems)
+        }
+        Err(problem) => (None, vec![problem]),
+    }
+}
+
+fn written<'de, D: Deserializer<'de>>(value: D) -> Result<Value, Problem> {
+    Value::deserialize(value).map_err(|error| Problem {
+        path: String::new(),
+        mistake: Mistake::Syntax(error.to_string()),
+        effect: Effect::LeftOut,
+    })
+}
+
 /// A policy that has a name is never left out: what is wrong with it closes it.
-fn network_policy(value: &Value) -> (Option<Object>, Vec<Problem>) {
-    let given = match networking::NetworkPolicy::deserialize(value) {
+fn network_policy<'de, D: Deserializer<'de>>(value: D) -> (Option<Object>, Vec<Problem>) {
+    let value = match written(value) {
+        Ok(value) => value,
+        Err(problem) => return (None, vec![problem]),
+    };
+    let given = match networking::NetworkPolicy::deserialize(&value) {
         Ok(given) => given,
         Err(error) => {
-            let mut closed = convert::closed(value);
+            let mut closed = convert::closed(&value);
             let effect = if closed.is_some() { Effect::NamespaceClosed } else { Effect::LeftOut };
             let problems = vec![Problem { path: String::new(), mistake: Mistake::Type(error.to_string()), effect }];
             if let Some(policy) = &mut closed {

@@ -2,108 +2,76 @@
 //!
 //! What cannot be understood is taken to mean what loses and reveals least: evidence is held, and addresses are hidden.
 
-use std::time::Duration;
-
-use podwitness_policy::{AuditTrail, ExternalAddresses, ObjectName, WitnessMode};
+use podwitness_policy::{AuditTrail, ExternalAddresses, ObjectName};
 use serde_json::Value;
 
 use super::{Converted, left_out};
 use crate::fault::{Effect, Mistake, Problem};
+use crate::trail::{self, LONGEST};
 
 /// The name of the one that counts in its namespace.
 const NAME: &str = "default";
 
-/// As in the configuration. A time later than that could not be written in evidence.
-const LONGEST: Duration = Duration::from_secs(36_500 * 86_400);
-
-/// In seconds, as in the configuration.
-const DURATION_UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
-
-/// Converts an `AuditTrail`, as it was written: the API's own types do not have it.
+/// Converts an `AuditTrail`.
 ///
 /// The error is that it has no name, or another than `default`.
-pub fn audit_trail(object: &Value) -> Result<Converted<AuditTrail>, Problem> {
-    let metadata = |field: &str| object["metadata"][field].as_str().filter(|text| !text.is_empty());
+pub fn audit_trail(object: &trail::AuditTrail) -> Result<Converted<AuditTrail>, Problem> {
     let wrong_name = |mistake| Problem { path: "metadata.name".to_owned(), mistake, effect: Effect::LeftOut };
-    match metadata("name") {
+    match object.metadata.name.as_deref().filter(|name| !name.is_empty()) {
         Some(NAME) => {}
         Some(other) => return Err(wrong_name(Mistake::TrailName(other.to_owned()))),
         None => return Err(wrong_name(Mistake::Missing)),
     }
+    let namespace = object.metadata.namespace.as_deref().filter(|namespace| !namespace.is_empty());
+    let spec = &object.spec;
     let mut trail = AuditTrail {
-        name: ObjectName::new(metadata("namespace").unwrap_or("default"), NAME),
+        name: ObjectName::new(namespace.unwrap_or("default"), NAME),
         retention: None,
         legal_hold: false,
         mode: None,
         external_addresses: ExternalAddresses::default(),
     };
     let mut problems = Vec::new();
-    match &object["spec"] {
-        Value::Null => {}
-        Value::Object(spec) => {
-            for (field, value) in spec.iter().filter(|(_, value)| !value.is_null()) {
-                problems.extend(set(&mut trail, field, value));
+    let mut used = |field: &str, mistake| {
+        problems.push(Problem { path: format!("spec.{field}"), mistake, effect: Effect::Used });
+    };
+    let word = |written, known, taken| Mistake::Word { given: shown(written), known, taken };
+
+    if let Some(given) = &spec.external_addresses {
+        trail.external_addresses = given.understood.unwrap_or(ExternalAddresses::Hmac);
+        if given.understood.is_none() {
+            used("externalAddresses", word(&given.written, "full, truncate and hmac", "hmac"));
+        }
+    }
+    if let Some(given) = &spec.legal_hold {
+        trail.legal_hold = given.understood.unwrap_or(true);
+        if given.understood.is_none() {
+            used("legalHold", word(&given.written, "true and false", "true"));
+        }
+    }
+    if let Some(given) = &spec.mode {
+        trail.mode = given.understood;
+        if given.understood.is_none() {
+            used("mode", word(&given.written, "enforce and audit", "the mode of the node"));
+        }
+    }
+    if let Some(given) = &spec.retention {
+        trail.retention = given.understood.map(|asked| asked.0.min(LONGEST));
+        match given.understood {
+            Some(asked) if asked.0 > LONGEST => used("retention", Mistake::Retention(shown(&given.written))),
+            Some(_) => {}
+            None => {
+                problems.push(left_out("spec.retention".to_owned(), Mistake::Duration(shown(&given.written))));
             }
         }
-        other => problems
-            .push(left_out("spec".to_owned(), Mistake::FieldType { given: shown(other), expected: "an object" })),
     }
+    let unknown = spec.unknown.iter().filter(|(_, value)| !value.is_null());
+    problems.extend(unknown.map(|(field, _)| left_out(format!("spec.{field}"), Mistake::UnknownField)));
+    problems.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(Converted { object: trail, problems })
 }
 
-/// Takes in one field of the spec; returns what is wrong with it.
-fn set(trail: &mut AuditTrail, field: &str, value: &Value) -> Option<Problem> {
-    let path = format!("spec.{field}");
-    let text = value.as_str().unwrap_or_default();
-    let word = |known, taken| Mistake::Word { given: shown(value), known, taken };
-    let used = |mistake| Some(Problem { path: path.clone(), mistake, effect: Effect::Used });
-    match field {
-        "retention" => {
-            let asked = duration(text);
-            trail.retention = asked.map(|asked| asked.min(LONGEST));
-            match asked {
-                None => Some(left_out(path, Mistake::Duration(shown(value)))),
-                Some(asked) if asked > LONGEST => used(Mistake::Retention(shown(value))),
-                Some(_) => None,
-            }
-        }
-        "legalHold" => {
-            trail.legal_hold = value.as_bool().unwrap_or(true);
-            value.as_bool().is_none().then(|| used(word("true and false", "true"))).flatten()
-        }
-        "mode" => {
-            trail.mode = match text {
-                "enforce" => Some(WitnessMode::Enforce),
-                "audit" => Some(WitnessMode::Audit),
-                _ => return used(word("enforce and audit", "the mode of the node")),
-            };
-            None
-        }
-        "externalAddresses" => {
-            trail.external_addresses = match text {
-                "full" => ExternalAddresses::Full,
-                "truncate" => ExternalAddresses::Truncate,
-                "hmac" => ExternalAddresses::Hmac,
-                _ => {
-                    trail.external_addresses = ExternalAddresses::Hmac;
-                    return used(word("full, truncate and hmac", "hmac"));
-                }
-            };
-            None
-        }
-        _ => Some(left_out(path, Mistake::UnknownField)),
-    }
-}
-
-/// A whole number and its unit.
-fn duration(text: &str) -> Option<Duration> {
-    let (number, unit) = text.split_at(text.find(|character: char| !character.is_ascii_digit())?);
-    let (_, seconds) = DURATION_UNITS.iter().find(|(name, _)| *name == unit)?;
-    let seconds = number.parse::<u64>().ok()?.checked_mul(*seconds).filter(|seconds| *seconds > 0)?;
-    Some(Duration::from_secs(seconds))
-}
-
 /// A value as a message shows it: text without quotes.
-fn shown(value: &Value) -> String {
+pub(crate) fn shown(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use super::ObjectName;
 
 /// What a namespace says of the evidence about it. The one that counts is called `default`.
@@ -20,7 +22,8 @@ pub struct AuditTrail {
 }
 
 /// What becomes of what policy denies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum WitnessMode {
     /// It is denied.
     Enforce,
@@ -29,7 +32,8 @@ pub enum WitnessMode {
 }
 
 /// How addresses outside the cluster are kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum ExternalAddresses {
     /// As they are.
     #[default]
