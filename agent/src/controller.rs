@@ -15,7 +15,7 @@ use std::{
 use podwitness_config::Retention;
 use podwitness_datapath::{Control, HookFault, Interface, Tables as KernelTables};
 use podwitness_endpoints::Snapshot;
-use podwitness_policy::{Endpoint, Input, ObjectName, compile, policy_sha256};
+use podwitness_policy::{Cluster, Endpoint, Input, ObjectName, compile, policy_sha256};
 use podwitness_runtime::{exit::sentence, readiness::Condition, shutdown::Shutdown};
 use podwitness_source::Update;
 use podwitness_spool::Definitions as _;
@@ -86,12 +86,18 @@ pub(crate) struct Controller {
 /// The present, as far as it is known.
 #[derive(Default)]
 struct Present {
-    cluster: Option<Update>,
+    update: Option<Update>,
     endpoints: Option<Snapshot>,
     /// When the endpoints were seen, microseconds since 1970 in UTC.
     endpoints_since_us: i64,
     /// When the oldest change that is not in force yet was learnt.
     oldest_change: Option<Instant>,
+}
+
+impl Present {
+    fn cluster(&self) -> Option<&Arc<Cluster>> {
+        self.update.as_ref()?.cluster.as_ref()
+    }
 }
 
 impl Controller {
@@ -135,26 +141,21 @@ impl Controller {
     fn learn(&self, present: &mut Present, change: Change) {
         let learnt = match change {
             Change::Cluster(update) => {
-                let before = present.cluster.as_ref().map_or(&[][..], |before| &before.faults);
+                let before = present.update.as_ref().map_or(&[][..], |before| &before.faults);
                 for fault in update.faults.iter().filter(|fault| !before.contains(fault)) {
-                    tracing::warn!(%fault, "an object cannot be used; the others are");
-                }
-                self.metrics.faults("objects", update.faults.len());
-                let before = present.cluster.as_ref().map(|before| &before.cluster.trails);
-                for (namespace, asked) in below_floor(&update.cluster, &self.retention) {
-                    if before.and_then(|before| before.get(namespace)) != update.cluster.trails.get(namespace) {
-                        tracing::warn!(
-                            namespace,
-                            asked_seconds = asked.as_secs(),
-                            minimum_seconds = self.retention.minimum.as_secs(),
-                            "a namespace asks for less than retention.minimum, which holds"
-                        );
+                    match fault.effect {
+                        Some(_) => tracing::warn!(%fault, "an object cannot be used; the others are"),
+                        None => tracing::warn!(%fault, "the cluster's objects cannot all be read"),
                     }
                 }
-                let policies = update.cluster.policies.iter();
-                self.metrics.faults("policies", policies.filter(|policy| !policy.faults.is_empty()).count());
+                self.metrics.faults("objects", update.faults.len());
+                if let Some(cluster) = &update.cluster {
+                    self.tell_below_floor(cluster, present.cluster());
+                    let policies = cluster.policies.iter();
+                    self.metrics.faults("policies", policies.filter(|policy| !policy.faults.is_empty()).count());
+                }
                 let learnt = update.received;
-                present.cluster = Some(update);
+                present.update = Some(update);
                 learnt
             }
             Change::Endpoints(snapshot, learnt) => {
@@ -185,31 +186,36 @@ impl Controller {
         present.oldest_change = Some(present.oldest_change.map_or(learnt, |oldest| oldest.min(learnt)));
     }
 
+    /// Says which namespaces ask for less than the floor, unless that was said before.
+    fn tell_below_floor(&self, cluster: &Cluster, before: Option<&Arc<Cluster>>) {
+        for (namespace, asked) in below_floor(cluster, &self.retention) {
+            if before.and_then(|before| before.trails.get(namespace)) != cluster.trails.get(namespace) {
+                tracing::warn!(
+                    namespace,
+                    asked_seconds = asked.as_secs(),
+                    minimum_seconds = self.retention.minimum.as_secs(),
+                    "a namespace asks for less than retention.minimum, which holds"
+                );
+            }
+        }
+    }
+
     /// Puts the present in force, and returns how many interfaces have no hooks although they should. Before both sides of it are known once, what an agent before has left stays.
     fn apply(&mut self, present: &Present, in_force: &mut Option<KernelTables>) -> Result<usize, ApplyError> {
-        let (Some(update), Some(snapshot)) = (&present.cluster, &present.endpoints) else { return Ok(0) };
-        let endpoints = self.endpoints(update, snapshot);
-        let input = Input {
-            cluster: &update.cluster,
-            node: &self.node,
-            node_addresses: &snapshot.host_addresses,
-            endpoints: &endpoints,
-        };
-        let seen = Seen {
-            since_us: present.endpoints_since_us,
-            snapshot,
-            endpoints: &endpoints,
-            cluster: &update.cluster,
-            node: &self.node,
-        };
+        let (Some(update), Some(snapshot)) = (&present.update, &present.endpoints) else { return Ok(0) };
+        let Some(cluster) = &update.cluster else { return Ok(0) };
+        let endpoints = self.endpoints(cluster, snapshot);
+        let input =
+            Input { cluster, node: &self.node, node_addresses: &snapshot.host_addresses, endpoints: &endpoints };
+        let seen =
+            Seen { since_us: present.endpoints_since_us, snapshot, endpoints: &endpoints, cluster, node: &self.node };
         self.account.learn(now_us(), seen);
         let compiled = compile(&input);
-        let Numbered { tables, present: here } =
-            number(&compiled, &update.cluster, &self.node, self.audits, &self.definitions);
-        let revision = self.definitions.number_revision(&policy_sha256(&update.cluster));
+        let Numbered { tables, present: here } = number(&compiled, cluster, &self.node, self.audits, &self.definitions);
+        let revision = self.definitions.number_revision(&policy_sha256(cluster));
         let generation = self.control.generation();
         // Before a record that it applies to can be made.
-        let mut trails = trails(&update.cluster, &self.retention);
+        let mut trails = trails(cluster, &self.retention);
         if !update.complete {
             keep_known(&mut trails, self.definitions.trails().as_deref().unwrap_or_default());
         }
@@ -218,7 +224,7 @@ impl Controller {
         if !is_in_force {
             self.definitions.commit_generation(generation + 1, revision)?;
             let generation = self.control.activate(&tables)?;
-            self.statements.in_force(now_us(), revision, &update.cluster);
+            self.statements.in_force(now_us(), revision, cluster);
             self.definitions.set_present(definitions::Present { generation, ..here });
             self.metrics.in_force(generation, revision);
             if let Some(learnt) = present.oldest_change {
@@ -261,9 +267,9 @@ impl Controller {
     }
 
     /// The endpoints with their pods: the one of this node that has one of the endpoint's addresses.
-    fn endpoints(&self, update: &Update, snapshot: &Snapshot) -> Vec<Endpoint> {
+    fn endpoints(&self, cluster: &Cluster, snapshot: &Snapshot) -> Vec<Endpoint> {
         let pod_of = |endpoint: &podwitness_endpoints::Endpoint| -> Option<ObjectName> {
-            let mut pods = endpoint.addresses.iter().filter_map(|address| update.cluster.pod_on(&self.node, *address));
+            let mut pods = endpoint.addresses.iter().filter_map(|address| cluster.pod_on(&self.node, *address));
             pods.next().map(|pod| pod.name.clone())
         };
         snapshot

@@ -2,18 +2,17 @@
 
 use std::{
     fs,
-    path::Path,
     sync::{Arc, mpsc},
     thread,
     time::Instant,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use podwitness_config::{Config, Mode, Source, UnknownEndpoints};
 use podwitness_datapath::{Datapath, KeptSize};
 use podwitness_endpoints::Discovery;
 use podwitness_runtime::{exit::Exit, http, logging, readiness::Readiness, shutdown::Shutdown};
-use podwitness_source::DirectorySource;
+use podwitness_source::{ApiServer, DirectorySource, KubernetesSource};
 use podwitness_spool::{Checkpoint, Record, Writer, words::WitnessMode};
 use podwitness_wire::{Verdict, names};
 use prometheus_client::registry::Registry;
@@ -54,12 +53,6 @@ pub fn run(cli: &Cli) -> Result<Exit> {
         }
         return Ok(Exit::Success);
     }
-    let folder = match &config.source {
-        Source::Directory(folder) => folder,
-        Source::Kubernetes => {
-            bail!("source.kubernetes is not in this build yet: give the objects as files with source.directory")
-        }
-    };
     let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
     let boot = boot_id()?;
 
@@ -136,7 +129,7 @@ pub fn run(cli: &Cli) -> Result<Exit> {
         listen = %server.local_addr(),
         "agent started"
     );
-    let result = work(&config, folder, controller, witness, &shutdown, || {
+    let result = work(&config, controller, witness, &shutdown, || {
         journal.coverage(coverage::agent_stopped(started_us));
     });
     tracing::info!("agent stopped; enforcement stays in place");
@@ -185,7 +178,6 @@ fn tell_kept_sizes(config: &Config, kept_sizes: &[KeptSize]) {
 /// `say_stopped` has the last word in the journal.
 fn work(
     config: &Config,
-    folder: &Path,
     controller: Controller,
     witness: Witness,
     shutdown: &Shutdown,
@@ -194,9 +186,13 @@ fn work(
     let (changes, told) = mpsc::channel();
     let of_cluster = changes.clone();
     // A receiver that is gone means that the agent is stopping.
-    let _source = DirectorySource::start(folder, move |update| {
+    let deliver = move |update| {
         let _ = of_cluster.send(Change::Cluster(update));
-    })?;
+    };
+    let _source = match &config.source {
+        Source::Directory(folder) => (Some(DirectorySource::start(folder, deliver)?), None),
+        Source::Kubernetes => (None, Some(KubernetesSource::start(&ApiServer::infer()?, deliver)?)),
+    };
     let _discovery =
         Discovery::start(podwitness_endpoints::Options { netns: config.endpoints.netns.clone() }, move |snapshot| {
             let _ = changes.send(Change::Endpoints(snapshot, Instant::now()));

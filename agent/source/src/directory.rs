@@ -21,8 +21,8 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use podwitness_manifests::assemble;
-use podwitness_policy::Cluster;
 
+use crate::delivered::Delivered;
 use crate::{Fault, Update};
 use files::Files;
 use watch::{Happened, Watch};
@@ -96,7 +96,7 @@ impl DirectorySource {
             pending: None,
             backstop: Instant::now(),
             missed: false,
-            delivered: None,
+            delivered: Delivered::default(),
         };
         let stopped = Arc::clone(&stop);
         let thread = thread::Builder::new()
@@ -123,12 +123,6 @@ struct Pending {
     last: Instant,
 }
 
-struct Delivered {
-    cluster: Arc<Cluster>,
-    faults: Vec<Fault>,
-    complete: bool,
-}
-
 struct Follower {
     folder: PathBuf,
     watch: Watch,
@@ -139,7 +133,7 @@ struct Follower {
     backstop: Instant,
     /// Whether a file that is there was never taken in.
     missed: bool,
-    delivered: Option<Delivered>,
+    delivered: Delivered,
 }
 
 impl Follower {
@@ -236,16 +230,7 @@ impl Follower {
         faults.extend(duplicates.into_iter().map(Fault::from));
         faults.sort();
         let complete = self.folder_fault.is_none() && !self.missed && self.files.are_current();
-        if let Some(delivered) = &self.delivered
-            && *delivered.cluster == cluster
-            && delivered.faults == faults
-            && delivered.complete == complete
-        {
-            return None;
-        }
-        let cluster = Arc::new(cluster);
-        self.delivered = Some(Delivered { cluster: Arc::clone(&cluster), faults: faults.clone(), complete });
-        Some(Update { cluster, faults, complete, received })
+        self.delivered.update(Some(&cluster), faults, complete, received)
     }
 
     fn fault(&self, message: &str) -> Fault {

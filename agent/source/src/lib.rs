@@ -1,8 +1,8 @@
 //! Where the cluster's objects come from.
 //!
 //! A source follows the objects wherever they are kept, and delivers an [`Update`] with the complete cluster
-//! whenever it changed. What uses the cluster sees nothing of where it came from. The source here is a folder of
-//! manifests, [`DirectorySource`].
+//! whenever it changed. What uses the cluster sees nothing of where it came from: an API server ([`KubernetesSource`])
+//! or a folder of manifests ([`DirectorySource`]).
 //!
 //! Invariants:
 //!
@@ -11,9 +11,12 @@
 //! - Objects go when their source says so (a file is deleted), and never because it failed.
 #![forbid(unsafe_code)]
 
+mod delivered;
 mod directory;
+mod kubernetes;
 mod update;
 
 pub use directory::{DirectorySource, Error};
+pub use kubernetes::{ApiServer, ConnectError, KubernetesSource};
 pub use podwitness_manifests::Effect;
 pub use update::{Fault, Update};

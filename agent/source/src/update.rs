@@ -10,8 +10,8 @@ use podwitness_policy::Cluster;
 /// The whole cluster, delivered each time it changed.
 #[derive(Clone, Debug)]
 pub struct Update {
-    /// Every object that can be used.
-    pub cluster: Arc<Cluster>,
+    /// Every object that can be used; none before all of the source could be read once.
+    pub cluster: Option<Arc<Cluster>>,
     /// What could not be read or used, sorted.
     pub faults: Vec<Fault>,
     /// Whether `cluster` is what the source says now: false while part of it cannot be read, and what was read

@@ -84,7 +84,14 @@ fn namespace(name: &str) -> String {
 }
 
 fn namespaces(update: &Update) -> Vec<&str> {
-    update.cluster.namespaces.iter().map(|namespace| namespace.name.as_str()).collect()
+    update
+        .cluster
+        .as_ref()
+        .expect("a folder is read whole at the start")
+        .namespaces
+        .iter()
+        .map(|namespace| namespace.name.as_str())
+        .collect()
 }
 
 #[test]

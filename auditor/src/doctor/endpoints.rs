@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use podwitness_config::{Config, Source};
 use podwitness_endpoints::{Discovery, Fault, Options, Snapshot};
 use podwitness_policy::{Cluster, Phase};
-use podwitness_source::{DirectorySource, Update};
+use podwitness_source::{ApiServer, DirectorySource, KubernetesSource, Update};
 
 use super::chain;
 use super::check::{Check, count, list};
@@ -26,13 +26,14 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
             checks.extend(folder(config, &snapshot));
             checks.extend(unhooked(&snapshot));
             checks.extend(chain::checks(&config.bpffs, &snapshot.endpoints));
-            checks.extend(pods(cluster.as_ref(), &config.node, &snapshot));
+            checks.extend(pods(cluster.as_deref(), &config.node, &snapshot));
         }
     }
     checks
 }
 
 const FOLDER: &str = "endpoints.folder";
+const SOURCE: &str = "source";
 
 /// What discovery says when it has had time to look twice at what seemed wrong.
 fn snapshot(config: &Config) -> Result<Snapshot, String> {
@@ -83,60 +84,82 @@ fn unhooked(snapshot: &Snapshot) -> Vec<Check> {
 }
 
 /// Whether the cluster's objects can be read, and what they are.
-fn source(source: &Source) -> (Vec<Check>, Option<Update>) {
-    let name = "source";
-    let Source::Directory(folder) = source else {
-        let check = Check::unknown(name, "the API server is not asked by this command", "see the agent's /readyz");
-        return (vec![check], None);
-    };
+fn source(source: &Source) -> (Vec<Check>, Option<Arc<Cluster>>) {
     let (deliver, delivered) = mpsc::channel();
-    let started = DirectorySource::start(folder, move |update| {
-        // A receiver that is gone has heard enough.
-        let _ = deliver.send(update);
-    });
-    let update = match started {
-        Err(error) => {
-            let check = Check::failed(name, error.to_string(), "correct `source.directory`");
-            return (vec![check], None);
+    // A receiver that is gone has heard enough.
+    let deliver = move |update: Update| drop(deliver.send(update));
+    let (place, update) = match source {
+        Source::Directory(folder) => match DirectorySource::start(folder, deliver) {
+            Err(error) => return (vec![Check::failed(SOURCE, error.to_string(), "correct `source.directory`")], None),
+            Ok(_running) => (folder.display().to_string(), first_whole(&delivered)),
+        },
+        Source::Kubernetes => {
+            let server = ApiServer::infer();
+            match server.and_then(|server| Ok((server.url(), KubernetesSource::start(&server, deliver)?))) {
+                Err(error) => {
+                    let advice = "run it in a pod of the cluster, or with KUBECONFIG";
+                    return (vec![Check::failed(SOURCE, error.to_string(), advice)], None);
+                }
+                Ok((url, _running)) => (url, first_whole(&delivered)),
+            }
         }
-        Ok(_running) => delivered.recv_timeout(PATIENCE),
     };
-    let Ok(update) = update else {
-        let found = format!("{} was not read within {} s", folder.display(), PATIENCE.as_secs());
-        return (vec![Check::unknown(name, found, "run this again when the node is less busy")], None);
+    checks_of(&place, update)
+}
+
+/// The first update with a cluster, or the last one without in the time that there is.
+fn first_whole(delivered: &mpsc::Receiver<Update>) -> Option<Update> {
+    let until = Instant::now() + PATIENCE;
+    let mut last = None;
+    while let Ok(update) = delivered.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        let is_whole = update.cluster.is_some();
+        last = Some(update);
+        if is_whole {
+            break;
+        }
+    }
+    last
+}
+
+fn checks_of(place: &str, update: Option<Update>) -> (Vec<Check>, Option<Arc<Cluster>>) {
+    let Some(update) = update else {
+        let found = format!("{place} was not read within {} s", PATIENCE.as_secs());
+        return (vec![Check::unknown(SOURCE, found, "run this again when the node is less busy")], None);
     };
-    let objects = format!(
-        "{} and {} in {}",
-        count(update.cluster.pods.len(), "pod", "pods"),
-        count(update.cluster.policies.len(), "policy", "policies"),
-        folder.display()
-    );
-    let mut checks = vec![if update.complete {
-        Check::ok(name, objects)
-    } else {
-        let advice = "mend the files that are named: until then the agent is not ready";
-        Check::failed(name, format!("{objects}, which is not all that should be there"), advice)
+    let advice = "mend what is named: until then the agent is not ready";
+    let mut checks = vec![match &update.cluster {
+        None => Check::failed(SOURCE, format!("{place} could not be read"), advice),
+        Some(cluster) => {
+            let pods = count(cluster.pods.len(), "pod", "pods");
+            let policies = count(cluster.policies.len(), "policy", "policies");
+            let objects = format!("{pods} and {policies} in {place}");
+            if update.complete {
+                Check::ok(SOURCE, objects)
+            } else {
+                Check::failed(SOURCE, format!("{objects}, which is not all that should be there"), advice)
+            }
+        }
     }];
     checks.extend(update.faults.iter().map(|fault| {
         let subject = match fault.document {
             Some(document) => format!("{}, document {document}", fault.origin),
             None => fault.origin.clone(),
         };
-        Check::warning(name, &fault.message, "correct the object").about(subject)
+        Check::warning(SOURCE, &fault.message, "correct the object").about(subject)
     }));
-    (checks, Some(update))
+    (checks, update.cluster)
 }
 
 /// The pods that the cluster says are on this node, against what is on it.
-fn pods(update: Option<&Update>, node: &str, snapshot: &Snapshot) -> Vec<Check> {
-    let Some(update) = update else {
+fn pods(cluster: Option<&Cluster>, node: &str, snapshot: &Snapshot) -> Vec<Check> {
+    let Some(cluster) = cluster else {
         let advice = format!(
             "ask `kubectl get pods -A -o wide --field-selector spec.nodeName={node}` for the pods with the node's address"
         );
         let found = "which pods use the node's network, and so have no hook, is known to the cluster alone";
         return vec![Check::unknown("endpoints.host-network", found, advice)];
     };
-    vec![host_network(&update.cluster, node), without_interface(&update.cluster, node, snapshot)]
+    vec![host_network(cluster, node), without_interface(cluster, node, snapshot)]
 }
 
 fn host_network(cluster: &Cluster, node: &str) -> Check {

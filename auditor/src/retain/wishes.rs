@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use podwitness_config::{Config, Source, whole_seconds};
 use podwitness_policy::{Cluster, ExternalAddresses};
 use podwitness_seals::seal::{NamespaceRetention, SealedObject};
 use podwitness_seals::time::Time;
-use podwitness_source::{DirectorySource, Update};
+use podwitness_source::{ApiServer, DirectorySource, KubernetesSource, Update};
 use podwitness_spool::UNKNOWN_NAMESPACE;
 
 /// How long the first delivery may take.
@@ -62,33 +62,48 @@ impl Kept {
     }
 }
 
+/// The first update that is complete, or the last one in the time that there is: a failure may be mended by another try.
+fn last_or_complete(delivered: &mpsc::Receiver<Update>) -> Option<Update> {
+    let until = Instant::now() + PATIENCE;
+    let mut last = None;
+    while let Ok(update) = delivered.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        let is_complete = update.complete;
+        last = Some(update);
+        if is_complete {
+            break;
+        }
+    }
+    last
+}
+
 impl Wishes {
     /// Reads them. What cannot be read or used is a reason not to go on: it might be the hold of a namespace.
     pub(crate) fn read(config: &Config) -> Result<Self, String> {
-        let Source::Directory(folder) = &config.source else {
-            return Err(
-                "`source.kubernetes` is not read by this command yet: give a configuration with `source.directory`, \
-                        a folder of the cluster's objects"
-                    .to_owned(),
-            );
-        };
         let (deliver, delivered) = mpsc::channel();
-        let _running = DirectorySource::start(folder, move |update| {
-            // A receiver that is gone has heard enough.
-            let _ = deliver.send(update);
-        })
-        .map_err(|error| error.to_string())?;
-        let update: Update = delivered
-            .recv_timeout(PATIENCE)
-            .map_err(|_| format!("{} was not read within {} s", folder.display(), PATIENCE.as_secs()))?;
-        let trail_fault =
-            update.faults.iter().find(|fault| fault.effect.is_none() || fault.message.contains("AuditTrail"));
-        match trail_fault {
-            Some(fault) => {
-                Err(format!("what namespaces ask for cannot be told, and nothing is deleted on a guess: {fault}"))
+        // A receiver that is gone has heard enough.
+        let deliver = move |update: Update| drop(deliver.send(update));
+        let (place, last) = match &config.source {
+            Source::Directory(folder) => {
+                let _running = DirectorySource::start(folder, deliver).map_err(|error| error.to_string())?;
+                (folder.display().to_string(), delivered.recv_timeout(PATIENCE).ok())
             }
-            None if !update.complete => Err(format!("{} cannot be read completely", folder.display())),
-            None => Ok(Self::of(config, &update.cluster)),
+            Source::Kubernetes => {
+                let server = ApiServer::infer().map_err(|error| error.to_string())?;
+                let running = KubernetesSource::start_for_trails(&server, deliver);
+                let _running = running.map_err(|error| error.to_string())?;
+                (server.url(), last_or_complete(&delivered))
+            }
+        };
+        let Some(Update { cluster, faults, complete, .. }) = last else {
+            return Err(format!("{place} was not read within {} s", PATIENCE.as_secs()));
+        };
+        if let Some(fault) = faults.iter().find(|fault| fault.effect.is_none() || fault.message.contains("AuditTrail"))
+        {
+            return Err(format!("what namespaces ask for cannot be told, and nothing is deleted on a guess: {fault}"));
+        }
+        match cluster {
+            Some(cluster) if complete => Ok(Self::of(config, &cluster)),
+            _ => Err(format!("{place} cannot be read completely")),
         }
     }
 

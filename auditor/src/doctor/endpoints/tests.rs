@@ -1,11 +1,8 @@
 //! Pods of the cluster against the interfaces of the node.
 
-use std::sync::Arc;
-use std::time::Instant;
-
 use podwitness_endpoints::{Endpoint, Fault, Snapshot, Unhooked};
 use podwitness_manifests::{assemble, read_documents};
-use podwitness_source::Update;
+use podwitness_policy::Cluster;
 
 use super::{folder, pods, unhooked};
 use crate::doctor::check::State;
@@ -15,12 +12,12 @@ fn config() -> podwitness_config::Config {
     podwitness_config::Config::parse(text, "/etc/podwitness.yaml".as_ref(), &|_| None).unwrap()
 }
 
-fn update(manifests: &str) -> Update {
+fn cluster(manifests: &str) -> Cluster {
     let documents = read_documents(manifests, "test");
     assert!(documents.faults.is_empty(), "{:?}", documents.faults);
     let (cluster, faults) = assemble(documents.objects);
     assert!(faults.is_empty(), "{faults:?}");
-    Update { cluster: Arc::new(cluster), faults: Vec::new(), complete: true, received: Instant::now() }
+    cluster
 }
 
 fn pod(name: &str, node: &str, address: &str, more: &str) -> String {
@@ -46,12 +43,12 @@ fn a_pod_of_this_node_without_an_interface_is_named() {
     let elsewhere = pod("elsewhere", "b", "10.0.0.2", "");
     let on_host = pod("proxy", "a", "192.0.2.1", ", hostNetwork: true");
     let lost = pod("lost", "a", "10.0.0.3", "");
-    let all = update(&[there, elsewhere, on_host].concat());
+    let all = cluster(&[there, elsewhere, on_host].concat());
     let [host, missing] = pods(Some(&all), "a", &snapshot()).try_into().unwrap();
     assert_eq!((host.state, missing.state), (State::Ok, State::Ok));
     assert!(host.found.contains("1 pod uses the node's network") && host.found.ends_with("shop/proxy"), "{host:?}");
     assert!(missing.found.starts_with("1 running pod of node a"), "{missing:?}");
-    let [_, missing] = pods(Some(&update(&lost)), "a", &snapshot()).try_into().unwrap();
+    let [_, missing] = pods(Some(&cluster(&lost)), "a", &snapshot()).try_into().unwrap();
     assert_eq!((missing.state, missing.found.as_str()), (State::Failed, "no endpoint has the addresses of shop/lost"));
 }
 
