@@ -19,4 +19,8 @@ pub struct Cli {
     /// Remove every hook, map and pin of this node instead of running: nothing is enforced or recorded from then on
     #[arg(long)]
     pub detach: bool,
+
+    /// Make the folders of the configuration for both programs instead of running: as root, in the exporter's group
+    #[arg(long, conflicts_with = "detach")]
+    pub make_folders: bool,
 }

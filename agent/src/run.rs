@@ -23,7 +23,7 @@ use crate::{
     controller::{Change, Controller},
     coverage::{self, Account, Statements},
     definitions::Definitions,
-    full_tables,
+    folders, full_tables,
     life::Life,
     metrics::Metrics,
     privacy::Key,
@@ -44,6 +44,10 @@ const STATE_FOLDER: &str = "agent";
 pub fn run(cli: &Cli) -> Result<Exit> {
     let config = Config::load(&cli.config, &|name| std::env::var(name).ok())?;
     logging::init(&settings::log(&config))?;
+    if cli.make_folders {
+        folders::make(&config, nix::unistd::getegid().as_raw())?;
+        return Ok(Exit::Success);
+    }
     podwitness_datapath::check_privileges()?;
     if cli.detach {
         podwitness_datapath::detach(&config.bpffs)?;
