@@ -15,6 +15,9 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+/// Why the kernel's programs count a record as lost.
+const LOSSES: [Reason; 2] = [Reason::DenialTableFull, Reason::RingFull];
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KernelLabel {
     what: &'static str,
@@ -46,6 +49,7 @@ pub(crate) struct Metrics {
     balance_differences: Gauge,
     backend_lookups: Family<OutcomeLabel, Counter>,
     spool_bytes: Gauge,
+    spool_capacity_bytes: Gauge,
     ring_waiting_bytes: Gauge,
     policy_revision: Gauge,
     generation: Gauge,
@@ -68,6 +72,7 @@ impl Metrics {
             balance_differences: Gauge::default(),
             backend_lookups: Family::default(),
             spool_bytes: Gauge::default(),
+            spool_capacity_bytes: Gauge::default(),
             ring_waiting_bytes: Gauge::default(),
             policy_revision: Gauge::default(),
             generation: Gauge::default(),
@@ -105,6 +110,12 @@ impl Metrics {
         );
         registry.register_with_unit("spool", "The spool on the disk", bytes(), metrics.spool_bytes.clone());
         registry.register_with_unit(
+            "spool_capacity",
+            "What the spool may take on the disk (spool.maxBytes); where it is full, nothing more is read from the kernel",
+            bytes(),
+            metrics.spool_capacity_bytes.clone(),
+        );
+        registry.register_with_unit(
             "ring_waiting",
             "The part of the ring buffer that is not in the spool yet",
             bytes(),
@@ -140,6 +151,10 @@ impl Metrics {
         );
         for counter in KernelCounter::ALL {
             let _ = metrics.kernel.get_or_create(&KernelLabel { what: counter.name() });
+        }
+        // An alert on a counter needs it to be there before it first counts.
+        for reason in LOSSES {
+            let _ = metrics.lost.get_or_create(&ReasonLabel { reason: reason.name() });
         }
         metrics
     }
@@ -188,6 +203,10 @@ impl Metrics {
 
     pub(crate) fn spool_bytes(&self, bytes: u64) {
         self.spool_bytes.set(bytes.cast_signed());
+    }
+
+    pub(crate) fn spool_capacity(&self, bytes: u64) {
+        self.spool_capacity_bytes.set(bytes.cast_signed());
     }
 
     pub(crate) fn ring_waiting(&self, bytes: u64) {

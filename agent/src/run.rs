@@ -62,6 +62,7 @@ pub fn run(cli: &Cli) -> Result<Exit> {
 
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry);
+    metrics.spool_capacity(config.spool.max_bytes);
     let readiness = Readiness::new();
     let source_is_whole = readiness.condition("everything in the source can be read");
     let policy_in_force = readiness.condition("the policy of the present cluster is in force");

@@ -42,6 +42,8 @@ pub struct Metrics {
     pub seals: Counter,
     /// When a seal was put last, in Unix seconds; 0 before the first.
     pub last_seal_time: Seconds,
+    /// How often a seal is due, in seconds.
+    pub seal_interval: Seconds,
     /// Seals whose balance does not hold.
     pub seals_unbalanced: Counter,
     /// 1 where the store locks each object until its time, 0 where it does not or was not asked yet.
@@ -110,6 +112,12 @@ impl Metrics {
             "When a seal was put last, in Unix time; 0 before the first",
             Unit::Seconds,
             self.last_seal_time.clone(),
+        );
+        registry.register_with_unit(
+            "seal_interval",
+            "How often a seal is due (seal.interval)",
+            Unit::Seconds,
+            self.seal_interval.clone(),
         );
         registry.register(
             "seals_unbalanced",

@@ -116,6 +116,7 @@ impl Sealing {
         let boot = std::fs::read_to_string(BOOT_ID).map_err(SealingError::Boot)?.trim().to_owned();
         let expected = state.head.as_ref().map(|head| &head.next_key_id);
         let keys = Keys::open(&config.seal.key_file, expected)?;
+        metrics.seal_interval.set(config.seal.interval.as_secs_f64());
         let sealer =
             Sealer { version: env!("CARGO_PKG_VERSION").to_owned(), started: now(), after_crash: state.is_running };
         Ok(Self {
