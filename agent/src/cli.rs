@@ -8,7 +8,7 @@ use clap::Parser;
 /// every verdict to the spool, from which podwitness-exporter takes it to object storage.
 ///
 /// SIGTERM stops it in good order: what it has read is in the spool, and enforcement stays in place until an agent is
-/// back. Needs root, or the capabilities `BPF`, `NET_ADMIN`, `PERFMON` and `SYS_ADMIN`.
+/// back. Needs root with the capabilities `NET_ADMIN` and `SYS_ADMIN`.
 #[derive(Debug, Parser)]
 #[command(name = "podwitness-agent", version)]
 pub struct Cli {

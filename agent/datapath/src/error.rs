@@ -54,7 +54,10 @@ pub enum Error {
         source: io::Error,
     },
     /// The process may not load programs or hook interfaces.
-    #[error("the agent must run as root, because it loads programs into the kernel: this process lacks {lacking}")]
+    #[error(
+        "the agent must run as root, because it loads programs into the kernel and enters pods' namespaces: this process \
+         lacks {lacking}; in a container, add what it lacks (securityContext.capabilities.add)"
+    )]
     NotPermitted {
         /// The capabilities that are not there.
         lacking: String,
