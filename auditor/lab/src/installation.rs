@@ -2,6 +2,7 @@
 //! the exporter with none.
 
 use std::fs::{self, File, OpenOptions, Permissions};
+use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -145,6 +146,17 @@ impl Installation {
         self.start(AGENT, self.agent_listen, |_| {})
     }
 
+    /// Starts the agent on the node as a container would: root, in the group that shares the spool and in no other, with
+    /// these capabilities alone (their numbers of `capabilities(7)`).
+    pub fn start_agent_with(&self, capabilities: &[u32]) -> Result<Program, LabError> {
+        let kept = capabilities.iter().fold(0_u64, |kept, capability| kept | 1 << capability);
+        self.start(AGENT, self.agent_listen, |command| {
+            command.gid(UNPRIVILEGED);
+            // SAFETY: between fork and exec the closure makes system calls, and allocates and locks nothing.
+            unsafe { command.pre_exec(move || confine(kept)) };
+        })
+    }
+
     /// Starts the exporter on the node, as `nobody`: the change of user takes its capabilities, and nothing that it
     /// executes can give it new ones. (The agent cannot gain any either, but has all.)
     pub fn start_exporter(&self) -> Result<Program, LabError> {
@@ -201,6 +213,24 @@ impl Installation {
     fn root(&self) -> &Path {
         self.lab.folder.path()
     }
+}
+
+/// Leaves this process no other group than its own, and those of all capabilities that are `kept`, a bit each, once it executes
+/// a program.
+fn confine(kept: u64) -> io::Result<()> {
+    // SAFETY: of no groups there is nothing to point to.
+    if unsafe { libc::setgroups(0, std::ptr::null()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    for capability in (0..u64::BITS).filter(|capability| kept & 1 << capability == 0) {
+        // SAFETY: the call takes a number and touches no memory.
+        if unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0) } != 0 {
+            let error = io::Error::last_os_error();
+            // The kernel has no capability of this number, nor of a higher one.
+            return if error.raw_os_error() == Some(libc::EINVAL) { Ok(()) } else { Err(error) };
+        }
+    }
+    Ok(())
 }
 
 /// Everybody must be able to come to the lab's folder, because the exporter is nobody.

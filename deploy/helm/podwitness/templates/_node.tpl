@@ -39,13 +39,9 @@ seccompProfile: {type: RuntimeDefault}
 capabilities:
   drop: [ALL]
   add:
-    # to load maps and programs
-    - BPF
-    # to attach them to interfaces, and to ask connection tracking
+    # to attach programs to interfaces, and to ask connection tracking
     - NET_ADMIN
-    # because the programs use pointers
-    - PERFMON
-    # to enter pods' network namespaces, and to read the kernel's list of programs
+    # to enter pods' network namespaces; it is also the right to load programs, which BPF and PERFMON are parts of
     - SYS_ADMIN
 # The runtimes' own profile forbids writing anywhere below /sys, and so pins.
 appArmorProfile: {type: Unconfined}
