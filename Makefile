@@ -70,7 +70,8 @@ bench-verify: export PODWITNESS_BENCH_MB := $(BENCH_MB)
 bench-verify: ## podwitness verify beside sha256sum on a root of BENCH_MB (takes room for it, and minutes to make it)
 	cargo bench --locked -p podwitness --bench verify
 
-SCRIPTS := .ci/run deploy/dev/lib.sh deploy/dev/setup deploy/dev/test tests/kernels/run \
+SCRIPTS := .ci/run deploy/dev/lib.sh deploy/dev/setup deploy/dev/test deploy/image/build deploy/image/pack \
+	deploy/manifests/render tests/kernels/run \
 	$(addprefix tests/cluster/,down enter helm image keys.sh kubectl lib.sh node nodes.sh program store test up) \
 	$(wildcard tests/cluster/inside/*)
 .PHONY: lint
