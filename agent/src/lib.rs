@@ -18,6 +18,7 @@ mod numbering;
 mod privacy;
 mod run;
 mod settings;
+mod startup_taint;
 mod trails;
 mod wall_clock;
 mod witness;

@@ -27,7 +27,7 @@ use crate::{
     life::Life,
     metrics::Metrics,
     privacy::Key,
-    settings,
+    settings, startup_taint,
     witness::{Parts, Witness},
 };
 
@@ -107,7 +107,11 @@ pub fn run(cli: &Cli) -> Result<Exit> {
         UnknownEndpoints::Deny => Verdict::Deny,
     };
     let journal = witness.journal();
-    let server = http::serve(config.listen.agent, Arc::new(registry), readiness)?;
+    let server = http::serve(config.listen.agent, Arc::new(registry), readiness.clone())?;
+    if let Some(key) = config.startup_taint.clone() {
+        startup_taint::lift_when_ready(key, config.node.clone(), readiness, shutdown.clone())
+            .context("cannot start the thread that takes the taint off the node")?;
+    }
     let controller = Controller {
         control,
         definitions,

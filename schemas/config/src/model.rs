@@ -15,6 +15,9 @@ pub struct Config {
     pub node: String,
     /// `source`, required: where the cluster's objects come from.
     pub source: Source,
+    /// `startupTaint`: the key of the taint that the agent takes off its node when the node's policy is in force for the first
+    /// time; with `source.kubernetes` alone. Default: none.
+    pub startup_taint: Option<String>,
     /// `endpoints`: how pods are found.
     pub endpoints: Endpoints,
     /// `mode`: what a denial means. Default: [`Mode::Enforce`].

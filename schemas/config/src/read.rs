@@ -37,6 +37,7 @@ pub(crate) fn config(tree: &Node, folder: &Path, env: &dyn Fn(&str) -> Option<St
     let cluster = root.required("cluster", "the cluster's name", values::name);
     let node = node(&mut root, env);
     let source = source(&mut root, folder);
+    let startup_taint = startup_taint(&mut root, source.as_ref());
     let endpoints = endpoints(root.section("endpoints"), folder);
     let mode =
         root.or("mode", Mode::Enforce, |value| word(&[("enforce", Mode::Enforce), ("audit", Mode::Audit)], value));
@@ -60,6 +61,7 @@ pub(crate) fn config(tree: &Node, folder: &Path, env: &dyn Fn(&str) -> Option<St
             cluster,
             node,
             source,
+            startup_taint,
             endpoints,
             mode,
             store,
@@ -124,6 +126,14 @@ fn source(root: &mut Section, folder: &Path) -> Option<Source> {
     };
     source.finish();
     chosen
+}
+
+fn startup_taint(root: &mut Section, source: Option<&Source>) -> Option<String> {
+    let key = root.optional("startupTaint", label_key);
+    if key.is_some() && matches!(source, Some(Source::Directory(_))) {
+        root.fault("startupTaint", "nodes have taints with `source: {kubernetes: {}}` alone".to_owned());
+    }
+    key
 }
 
 fn endpoints(mut section: Section, folder: &Path) -> Endpoints {

@@ -27,6 +27,7 @@ fn defaults() -> Config {
         cluster: "c".to_owned(),
         node: "n".to_owned(),
         source: Source::Directory("/objects".into()),
+        startup_taint: None,
         endpoints: Endpoints { netns: "/var/run/netns".into(), unknown_endpoints: UnknownEndpoints::Allow },
         mode: Mode::Enforce,
         store: Store { url: "s3://bucket".to_owned(), object_lock: ObjectLock::Auto },
@@ -101,6 +102,7 @@ fn every_key_is_read_into_its_own_field() {
         cluster: "other.cluster_1".to_owned(),
         node: "node-b".to_owned(),
         source: Source::Directory("/etc/podwitness/objects".into()),
+        startup_taint: None,
         endpoints: Endpoints { netns: "/etc/podwitness/run/netns".into(), unknown_endpoints: UnknownEndpoints::Deny },
         mode: Mode::Audit,
         store: Store { url: "file:///evidence/here".to_owned(), object_lock: ObjectLock::Required },
@@ -160,6 +162,13 @@ fn the_node_is_named_by_the_file_then_the_environment_then_the_host() {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").expect("the kernel tells the host's name");
     assert_eq!(node(&unnamed, None), host.trim_end());
     assert_eq!(node(&unnamed, Some("")), host.trim_end(), "an empty variable is none");
+}
+
+#[test]
+fn a_taint_is_lifted_where_it_is_named() {
+    let text =
+        MINIMAL.replace("{directory: /objects}", "{kubernetes: {}}") + "startupTaint: podwitness.io/agent-not-ready\n";
+    assert_eq!(parse(&text).startup_taint.as_deref(), Some("podwitness.io/agent-not-ready"));
 }
 
 #[test]

@@ -333,3 +333,12 @@ fn a_file_that_cannot_be_read_is_named() {
         "configuration no/such/podwitness.yaml: cannot be read: No such file or directory (os error 2)"
     );
 }
+
+#[test]
+fn a_taint_is_of_a_node_that_an_api_server_has() {
+    refused(
+        "startupTaint: podwitness.io/agent-not-ready",
+        "startupTaint: nodes have taints with `source: {kubernetes: {}}` alone",
+    );
+    assert!(faults(&format!("{MINIMAL}startupTaint: a b\n"))[0].starts_with("line 5: startupTaint: expected a label"));
+}
