@@ -3,6 +3,7 @@
 // The clock of `doctor` alone asks the kernel directly.
 #![deny(unsafe_code)]
 
+mod await_daemonset;
 mod chained;
 mod demo;
 mod doctor;
@@ -31,6 +32,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    AwaitDaemonset(await_daemonset::Arguments),
     Demo(demo::Arguments),
     Doctor(doctor::Arguments),
     Retain(retain::Arguments),
@@ -40,6 +42,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::AwaitDaemonset(arguments) => await_daemonset::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Retain(arguments) => retain::run(&arguments),
