@@ -60,6 +60,7 @@ fn the_programs_accept_every_configuration_and_find_in_it_what_the_values_say() 
     ensure!(all.privacy.hmac_key_file == Path::new("/srv/podwitness/privacy/hmac.key"));
     ensure!(all.endpoints.netns == Path::new("/run/netns") && all.connections.max == Some(5000));
     ensure!(all.retention.default == Duration::from_secs(500 * 86_400));
+    ensure!(all.startup_taint.is_some() && least.startup_taint.is_none());
     ensure!(all.listen.agent == "[::]:9000".parse()? && all.listen.exporter == "[::]:9001".parse()?);
     Ok(())
 }
@@ -122,8 +123,8 @@ fn each_account_may_read_what_its_work_needs_and_write_what_is_its_own() -> Resu
         kinds.iter().flat_map(|kind| verbs.iter().map(move |verb| format!("{verb} {kind}"))).collect()
     };
     let seven = ["pods", "namespaces", "services", "nodes", "networkpolicies", "endpointslices", "audittrails"];
-    let agent = read(&seven, &["get", "list", "watch"]);
-    let trails = read(&["namespaces", "audittrails"], &["get", "list"]);
+    let agent = read(&seven, &["list", "watch"]);
+    let trails = read(&["namespaces", "audittrails"], &["list", "watch"]);
 
     let least = render(&required())?;
     ensure!(rights(&least, "podwitness")? == agent);
@@ -134,7 +135,7 @@ fn each_account_may_read_what_its_work_needs_and_write_what_is_its_own() -> Resu
 
     let all = render(&variants()[1].1)?;
     let mut with_taint = agent.clone();
-    with_taint.insert("patch nodes".to_owned());
+    with_taint.extend(read(&["nodes"], &["get", "patch"]));
     ensure!(rights(&all, "podwitness")? == with_taint);
     ensure!(rights(&all, "podwitness-retain")? == trails);
     Ok(())
@@ -168,12 +169,14 @@ fn what_gets_into_the_store_is_in_the_container_that_does_alone() -> Result<()> 
 
 #[test]
 fn what_takes_the_release_away_lives_no_longer_than_that() -> Result<()> {
-    let objects = render(&required())?;
+    let objects = render(&[required(), sets(&["serviceAccounts.node.annotations.a=b"])].concat())?;
     let hooks: Vec<&Value> = objects.iter().filter(|object| is_hook(object)).collect();
     ensure!(hooks.len() == 7, "{} hooks", hooks.len());
     for hook in hooks {
         let annotations = &hook["metadata"]["annotations"];
         ensure!(annotations["helm.sh/hook"] == "post-delete", "{hook}");
+        let is_node = hook["kind"] == "ServiceAccount" && hook["metadata"]["name"] == "podwitness";
+        ensure!((annotations["a"] == "b") == is_node, "the annotations of an account are on the account: {hook}");
         ensure!(annotations["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded", "{hook}");
     }
     let none = render(&[required(), sets(&["uninstall.cleanNodes=false"])].concat())?;

@@ -34,6 +34,9 @@ app.kubernetes.io/instance: {{ .Release.Name }}
     "agent" (printf "%s:%v" $address .Values.listen.agentPort)
     "exporter" (printf "%s:%v" $address .Values.listen.exporterPort))
 -}}
+{{- if .Values.startupTaint.enabled }}
+{{- $_ := set $decided "startupTaint" "podwitness.io/agent-not-ready" }}
+{{- end }}
 {{- mustMergeOverwrite (deepCopy .Values.config) $decided | toYaml -}}
 {{- end }}
 

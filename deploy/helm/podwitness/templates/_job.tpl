@@ -23,10 +23,10 @@ metadata:
 rules:
   - apiGroups: ['']
     resources: [namespaces]
-    verbs: [get, list]
+    verbs: [list, watch]
   - apiGroups: [podwitness.io]
     resources: [audittrails]
-    verbs: [get, list]
+    verbs: [list, watch]
   {{- if eq .name "status" }}
   - apiGroups: [podwitness.io]
     resources: [audittrails/status]
