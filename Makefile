@@ -32,13 +32,13 @@ demo: setup kernel ## The product at work on this machine, without a cluster (ro
 test: setup kernel ## Every test, those too that need root and the kernel (root)
 	deploy/dev/test
 	deploy/dev/setup --kernels $(KERNELS)
+	deploy/dev/setup --cluster
 	cargo build $(EVERYTHING) --bins
 	cargo test $(EVERYTHING) --no-run
 	@echo 'Running the tests in network and mount namespaces of their own: nothing outside is reached or touched.'
 	unshare --net --mount --propagation private -- $(SHELL) -euo pipefail -c \
 		'ip link set lo up; exec cargo test $(EVERYTHING) --offline --no-fail-fast'
 	$(if $(KERNELS),tests/kernels/run quick $(KERNELS),@echo 'NOT TESTED: other kernels, because KERNELS is empty.')
-	deploy/dev/setup --cluster
 	tests/cluster/test
 
 .PHONY: kernels

@@ -328,9 +328,9 @@ require_helm() {
     printf '%s\n' "$HELM_VERSION" >"$2/helm.version"
 }
 
-# The packages of Debian and Ubuntu that a cluster needs. They are unpacked and not installed: installed, they would start
+# The packages of Debian and Ubuntu that a cluster and the tests of the chart (promtool) need. They are unpacked and not installed: installed, they would start
 # services, and containerd would take the place of Docker's.
-CLUSTER_PACKAGES='etcd-server containerd runc containernetworking-plugins busybox-static'
+CLUSTER_PACKAGES='etcd-server containerd runc containernetworking-plugins busybox-static prometheus'
 
 # packages_are_unpacked FOLDER
 packages_are_unpacked() {
@@ -342,7 +342,7 @@ require_packages_unpacked() {
     local work=$2/packages.new package
     packages_are_unpacked "$2" && return
     is_known_system "$1" ||
-        fail "$(system_name "$1") has no packages that this script knows: unpack etcd, containerd, runc, the CNI plugins and a static busybox into $2/packages as Debian's are (usr/bin, usr/sbin, usr/lib/cni, bin), write '$CLUSTER_PACKAGES' into $2/packages/names and run this again"
+        fail "$(system_name "$1") has no packages that this script knows: unpack etcd, containerd, runc, the CNI plugins, promtool and a static busybox into $2/packages as Debian's are (usr/bin, usr/sbin, usr/lib/cni, bin), write '$CLUSTER_PACKAGES' into $2/packages/names and run this again"
     say "getting $CLUSTER_PACKAGES (apt; half a minute)"
     apt-get update -qq || fail 'apt-get update failed, see above'
     rm -rf "$work" "$2/packages"
