@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use podwitness_config::{Config, Mode, ObjectLock, Source};
 use serde_json::{Value, json};
 
-use crate::helm::{container, containers, helm, is_hook, object, path, pod, render, required, sets, values};
+use crate::helm::{chart, container, containers, helm, is_hook, object, path, pod, render, required, sets, values};
 
 /// Every way to render it that is a different shape.
 fn variants() -> Vec<(&'static str, Vec<String>)> {
@@ -164,6 +164,21 @@ fn what_gets_into_the_store_is_in_the_container_that_does_alone() -> Result<()> 
     ensure!(retain["envFrom"][0]["secretRef"]["name"] == "deleting-keys" && !names(retain).contains("AWS_ROLE_ARN"));
     let status = pod(object(&objects, "CronJob", "podwitness-status")?).context("it makes pods")?;
     ensure!(names(container(status, "status")?).contains("AWS_ROLE_ARN"));
+    Ok(())
+}
+
+#[test]
+fn the_definition_of_audit_trails_goes_with_the_release_unless_it_is_kept() -> Result<()> {
+    let name = "audittrails.podwitness.io";
+    let least = render(&required())?;
+    let definition = object(&least, "CustomResourceDefinition", name)?;
+    ensure!(definition["spec"]["names"]["kind"] == "AuditTrail" && definition["metadata"]["annotations"].is_null());
+    ensure!(!chart().join("crds").exists(), "helm installs what is there, and never takes it away");
+    let kept = render(&[required(), sets(&["crds.keep=true"])].concat())?;
+    let kept = &object(&kept, "CustomResourceDefinition", name)?["metadata"];
+    ensure!(kept["annotations"]["helm.sh/resource-policy"] == "keep" && kept["name"] == name);
+    let without = render(&[required(), sets(&["crds.install=false"])].concat())?;
+    ensure!(object(&without, "CustomResourceDefinition", name).is_err());
     Ok(())
 }
 
