@@ -21,7 +21,7 @@ use podwitness_source::Update;
 use podwitness_spool::Definitions as _;
 
 use crate::{
-    coverage::{Account, Seen, Statements, now_us, utc_us},
+    coverage::{Account, InForce, Seen, Statements, now_us, utc_us},
     definitions::{self, Definitions, LedgerError},
     metrics::Metrics,
     numbering::{Numbered, number},
@@ -244,7 +244,9 @@ impl Controller {
         self.policy_in_force.set(true);
         let faults = self.hook(snapshot)?;
         if let Some(tables) = in_force {
-            self.account.enforced(now_us(), revision, tables, &faults);
+            let in_force =
+                InForce { revision, tables, faults: &faults, had_hooks: &|index| self.control.had_hooks(index) };
+            self.account.enforced(now_us(), in_force);
         }
         Ok(faults.len())
     }

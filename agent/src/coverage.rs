@@ -18,7 +18,7 @@ use podwitness_spool::{
 };
 use podwitness_wire::Verdict;
 
-pub(crate) use account::{Account, Seen};
+pub(crate) use account::{Account, InForce, Seen};
 pub(crate) use journal::Journal;
 pub(crate) use statements::Statements;
 

@@ -57,6 +57,12 @@ impl Control {
         let faults = self.hooks.set(&mut self.programs, interfaces)?;
         if let Some(carry) = &mut self.carry {
             self.grace.wait()?;
+    /// Whether both hooks of an interface that has hooks now were on before it was given any here: an agent before has left
+    /// them, and nobody has taken them away since.
+    pub fn had_hooks(&self, interface: u32) -> bool {
+        self.hooks.were_on(interface)
+    }
+
             carry.rest()?;
             if !self.hooks.keeps_links_of(&faults)? {
                 carry.finish();

@@ -147,6 +147,8 @@ enum Held {
 struct Attached {
     name: String,
     held: [Held; 2],
+    /// Whether both were on already.
+    was_on: bool,
 }
 
 /// The hooks that are on.
@@ -176,8 +178,8 @@ impl Hooks {
                 continue;
             }
             match self.attach(programs, interface.index) {
-                Ok(held) => {
-                    self.attached.insert(interface.index, Attached { name: interface.name.clone(), held });
+                Ok((held, was_on)) => {
+                    self.attached.insert(interface.index, Attached { name: interface.name.clone(), held, was_on });
                 }
                 Err(cause) => {
                     self.attached.remove(&interface.index);
@@ -197,6 +199,11 @@ impl Hooks {
         // What could not be taken away is tried again the next time.
         self.filtered()?.retain(|index| is_wanted(*index) || remove_filters(*index, handle).is_err());
         Ok(faults)
+    }
+
+    /// Whether both hooks of an interface were on before it was given any here.
+    pub(crate) fn were_on(&self, interface: u32) -> bool {
+        self.attached.get(&interface).is_some_and(|attached| attached.was_on)
     }
 
     /// Whether one of the interfaces that could not be hooked has a link from before, with the programs of before.
@@ -231,8 +238,10 @@ impl Hooks {
         Ok(self.filtered.insert(filtered))
     }
 
-    fn attach(&mut self, programs: &mut Ebpf, interface: u32) -> Result<[Held; 2], HookError> {
+    /// Returns by what the hooks are on, and whether both were so already.
+    fn attach(&mut self, programs: &mut Ebpf, interface: u32) -> Result<([Held; 2], bool), HookError> {
         let mut held = [Held::Filter; 2];
+        let mut were_on = true;
         for (hook, held) in Hook::BOTH.into_iter().zip(&mut held) {
             let program = programs.program_mut(hook.program()).ok_or(ProgramError::NotLoaded)?;
             let program: &SchedClassifier = (&*program).try_into()?;
@@ -242,6 +251,7 @@ impl Hooks {
                 continue;
             }
             let own = hook.own_filters(interface, self.handle).map_err(HookError::kernel("list the filters"))?;
+            were_on &= !own.is_empty();
             if own.is_empty() && self.attachment == Attachment::Auto {
                 *held = Held::Link(self.attach_link(program, interface, hook)?);
             } else {
@@ -249,7 +259,7 @@ impl Hooks {
                 self.filtered()?.insert(interface);
             }
         }
-        Ok(held)
+        Ok((held, were_on))
     }
 
     /// Puts the program behind the pinned link of the interface, and returns the link's id. `None` where there is no such

@@ -42,6 +42,22 @@ pub(crate) struct Seen<'a> {
     pub(crate) node: &'a str,
 }
 
+/// What was put in force.
+#[derive(Clone, Copy)]
+pub(crate) struct InForce<'a> {
+    /// The revision of the policy.
+    pub(crate) revision: i64,
+    /// What the kernel decides by.
+    pub(crate) tables: &'a KernelTables,
+    /// The interfaces without hooks; the others have them.
+    pub(crate) faults: &'a [HookFault],
+    /// Whether an interface had its hooks from an agent before.
+    pub(crate) had_hooks: &'a dyn Fn(u32) -> bool,
+}
+
+/// `detail` of an endpoint whose hooks an agent before has left.
+const HAD_HOOKS: &str = "its hooks were on already: what was in force there went on while no agent was there";
+
 /// The account.
 pub(crate) struct Account {
     journal: Arc<Journal>,
@@ -133,8 +149,9 @@ impl Account {
         self.learn_bypasses(now_us, &seen);
     }
 
-    /// Takes in that `tables` of a revision are in force, and the hooks on but for `faults`.
-    pub(crate) fn enforced(&mut self, now_us: i64, revision: i64, tables: &KernelTables, faults: &[HookFault]) {
+    /// Takes in what is in force.
+    pub(crate) fn enforced(&mut self, now_us: i64, in_force: InForce<'_>) {
+        let InForce { revision, tables, faults, had_hooks } = in_force;
         let flags: BTreeMap<u32, u32> = tables.endpoints.iter().map(|(index, entry)| (*index, entry.flags)).collect();
         for (&index, tracked) in &mut self.endpoints {
             let flags = flags.get(&index).copied().unwrap_or(0);
@@ -153,7 +170,9 @@ impl Account {
                 let record = tracked.record(index, now_us, CoverageEvent::EndpointAttached);
                 let is_known = tracked.pod.is_some();
                 let unknown_endpoints = if is_known { 0 } else { self.unknown_endpoints.number().into() };
+                let detail = if had_hooks(index) { HAD_HOOKS.to_owned() } else { String::new() };
                 self.journal.coverage(Coverage {
+                    detail,
                     mode: mode.number().into(),
                     unknown_endpoints,
                     policy_revision: revision,

@@ -11,7 +11,7 @@ use podwitness_spool::{
 };
 use podwitness_wire::{EndpointEntry, Verdict, endpoint_flags};
 
-use super::{Account, Journal, Seen, Statements, journal::MOST_BYTES};
+use super::{Account, InForce, Journal, Seen, Statements, journal::MOST_BYTES};
 
 fn taken(journal: &Journal) -> Vec<Record> {
     let records = journal.oldest(usize::MAX);
@@ -42,6 +42,8 @@ struct Node {
     cluster: Cluster,
     snapshot: Snapshot,
     pod: Option<ObjectName>,
+    /// Whether an agent before has left the hooks.
+    had_hooks: bool,
 }
 
 const NOW: i64 = 1_000_000_000;
@@ -61,6 +63,7 @@ impl Node {
             cluster: Cluster::default(),
             snapshot: Snapshot { endpoints: vec![endpoint], ..Snapshot::default() },
             pod: None,
+            had_hooks: false,
         }
     }
 
@@ -97,7 +100,8 @@ impl Node {
         self.account.learn(now, seen);
         let entry = EndpointEntry { flags, ..EndpointEntry::default() };
         let tables = KernelTables { endpoints: vec![(7, entry)], ..KernelTables::default() };
-        self.account.enforced(now + 1, 3, &tables, faults);
+        self.account
+            .enforced(now + 1, InForce { revision: 3, tables: &tables, faults, had_hooks: &|_| self.had_hooks });
         coverage(&self.journal)
     }
 }
@@ -163,6 +167,16 @@ fn a_pod_known_later_says_how_long_it_was_not_and_what_decided_meanwhile() {
     let mut node = Node::new().known("1");
     assert_eq!(node.apply(NOW + 10, 0, &[]), [("endpoint-attached", Some(NOW))]);
     assert_eq!(node.apply(NOW + 20, KNOWN, &[]), [("endpoint-enforced", Some(NOW + 11))]);
+}
+
+#[test]
+fn hooks_that_an_agent_before_has_left_are_told_apart_from_new_ones() {
+    for (had_hooks, detail) in [(false, ""), (true, "its hooks were on already")] {
+        let mut node = Node { had_hooks, ..Node::new().known("1") };
+        let rows = node.records(NOW + 10, KNOWN, &[]);
+        assert_eq!(word(&rows[0]), "endpoint-attached");
+        assert!(rows[0].detail.starts_with(detail) && rows[0].detail.is_empty() != had_hooks, "{rows:?}");
+    }
 }
 
 #[test]

@@ -136,6 +136,10 @@ fn each_endpoint_has_its_life_and_each_policy_its_versions_and_a_verdict_the_tex
         "(SELECT *, lag(time) OVER (PARTITION BY netns ORDER BY seq) AS began FROM coverage WHERE netns IS NOT NULL QUALIFY \
          event != 'endpoint-attached')",
     )?;
+    // The second agent finds the hooks that the first has left.
+    let had_hooks =
+        desk.texts("SELECT coalesce(detail, 'new') FROM coverage WHERE event = 'endpoint-attached' ORDER BY seq")?;
+    ensure!(had_hooks[..2] == ["new", "new"] && had_hooks[2].starts_with("its hooks were on"), "{had_hooks:?}");
     desk.is_true_of_all(
         "unknown_endpoints = 'allow' AND (event = 'endpoint-attached' OR list_contains(addresses, '10.5.0.2'))",
         "(SELECT * FROM coverage WHERE event IN ('endpoint-known', 'endpoint-unknown') OR (event = 'endpoint-attached' AND \
