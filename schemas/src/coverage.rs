@@ -4,10 +4,12 @@
 //! # What rows follow each other
 //!
 //! - `agent-started` begins a new account of the node: every endpoint that is there is stated anew after it, and what was
-//!   stated before holds no more. Where the agent before it had not ended in good order, `agent-crashed` comes first, with
-//!   the last sign of its life as `since`; what was in force stayed in force in between, unless the node itself was
-//!   restarted (`reason`), at the endpoints whose next `endpoint-attached` says so (`detail`); the others had no hooks in
-//!   between, or not all the time. `agent-detached` is the end of all of it.
+//!   stated before holds no more. Where the agent before it had not ended in good order, `agent-crashed` comes first, and
+//!   again where one was killed before it had begun. Its `since` says up to when all that the agent had to say is there: what
+//!   began or ended on the node between then and the row has no row of its own. What was in force stayed in force in between,
+//!   unless the node itself was restarted (`reason`), at the endpoints whose next `endpoint-attached` says so (`detail`);
+//!   the others had no hooks in between, or not all the time.
+//! - `agent-detached` is the end of all of it.
 //! - `balance` once an interval and before `agent-stopped`; `clock` at the start, once an interval, and when something
 //!   began or ceased to keep the clock, or somebody set it by more than a tenth of a second (`clock_step_us`).
 //! - Of an endpoint: `endpoint-attached`, then `endpoint-known` (left out where its pod was known when the hooks came on),

@@ -15,7 +15,7 @@ mod enrich;
 use std::{
     sync::Arc,
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use podwitness_datapath::{Outlet, Position, Sweep};
@@ -178,7 +178,7 @@ impl Witness {
         let mut next_sweep = Instant::now();
         loop {
             let is_last = shutdown.wait_timeout(self.intervals.commit);
-            let now = Instant::now();
+            let (now, round) = (Instant::now(), SystemTime::now());
             if is_last || now >= next_sweep {
                 next_sweep = now + self.intervals.sweep;
                 self.sweep()?;
@@ -188,7 +188,8 @@ impl Witness {
                 next_drain = now + self.intervals.drain;
             }
             self.journal_clock();
-            let is_read = self.bring_out(drains)? && drains;
+            let is_out = self.bring_out(drains)?;
+            let is_read = is_out && drains;
             if is_read && self.outlet.hand_over()? {
                 self.position = self.outlet.acknowledged();
                 self.drained = Drained::default();
@@ -196,7 +197,9 @@ impl Witness {
                 tracing::info!("the maps of an older version are drained and removed");
             }
             self.state_balance(is_read.then_some(now))?;
-            self.life.go_on();
+            if is_out {
+                self.life.go_on(round);
+            }
             self.observe()?;
             if is_last {
                 self.state_balance_last()?;
