@@ -17,6 +17,9 @@ use podwitness_wire::Counter;
 
 use crate::coverage::now_us;
 
+/// The name of no ring: the kernel counts maps from 1 (`kernel/bpf/syscall.c`, `bpf_map_alloc_id`).
+pub(crate) const NO_RING: u32 = 0;
+
 /// What a commit takes out of the kernel.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Taken {

@@ -16,7 +16,8 @@ pub struct Cli {
     #[arg(long, value_name = "FILE", default_value = "/etc/podwitness/podwitness.yaml")]
     pub config: PathBuf,
 
-    /// Remove every hook, map and pin of this node instead of running: nothing is enforced or recorded from then on
+    /// Remove every hook of this node, bring what was recorded into the spool, and remove every map and pin, instead of
+    /// running: nothing is enforced or recorded from then on
     #[arg(long)]
     pub detach: bool,
 

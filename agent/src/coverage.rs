@@ -54,7 +54,16 @@ pub(crate) fn agent_stopped(started_us: i64) -> Coverage {
     }
 }
 
-/// The record of the end of enforcement on this node.
-pub(crate) fn agent_detached() -> Coverage {
-    Coverage { time_us: now_us(), event: CoverageEvent::AgentDetached.number().into(), ..Coverage::default() }
+/// The record of the end of enforcement on this node; `detail` says what was lost with it, where something was.
+pub(crate) fn agent_detached(detail: String) -> Coverage {
+    Coverage { time_us: now_us(), event: CoverageEvent::AgentDetached.number().into(), detail, ..Coverage::default() }
+}
+
+/// The same, of an end that nobody has recorded: somebody has removed the pins, or was killed while it detached.
+pub(crate) fn found_detached() -> Coverage {
+    agent_detached(
+        "found at the start of this agent: at some moment after the last record of the one before, the hooks and maps that it \
+         had left were taken away, with what was counted in them and not brought out"
+            .to_owned(),
+    )
 }

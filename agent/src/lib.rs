@@ -10,6 +10,7 @@ mod clock;
 mod controller;
 mod coverage;
 mod definitions;
+mod detach;
 mod folders;
 mod full_tables;
 mod life;

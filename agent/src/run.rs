@@ -9,20 +9,25 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use podwitness_config::{Config, Mode, Source, UnknownEndpoints};
-use podwitness_datapath::{Datapath, KeptSize};
+use podwitness_datapath::{Control, Datapath, KeptSize};
 use podwitness_endpoints::Discovery;
-use podwitness_runtime::{exit::Exit, http, logging, readiness::Readiness, shutdown::Shutdown};
+use podwitness_runtime::{
+    exit::Exit,
+    http, logging,
+    readiness::{Condition, Readiness},
+    shutdown::Shutdown,
+};
 use podwitness_source::{ApiServer, DirectorySource, KubernetesSource};
-use podwitness_spool::{Checkpoint, Record, Writer, words::WitnessMode};
-use podwitness_wire::{Verdict, names};
+use podwitness_spool::{Writer, words::WitnessMode};
+use podwitness_wire::{Settings, Verdict, names};
 use prometheus_client::registry::Registry;
 
 use crate::{
-    balance::{self, Balance, Taken},
     cli::Cli,
     controller::{Change, Controller},
     coverage::{self, Account, Statements},
     definitions::Definitions,
+    detach::detach,
     folders, full_tables,
     life::Life,
     metrics::Metrics,
@@ -34,11 +39,8 @@ use crate::{
 /// The kernel's name for this life of it (`Documentation/admin-guide/sysctl/kernel.rst`, `random`).
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// The name of no ring: the kernel counts maps from 1 (`kernel/bpf/syscall.c`, `bpf_map_alloc_id`).
-const NO_RING: u32 = 0;
-
 /// The folder of the spool in which the agent keeps what is its alone.
-const STATE_FOLDER: &str = "agent";
+pub(crate) const STATE_FOLDER: &str = "agent";
 
 /// Runs the agent until it is told to stop, or detaches.
 pub fn run(cli: &Cli) -> Result<Exit> {
@@ -50,11 +52,7 @@ pub fn run(cli: &Cli) -> Result<Exit> {
     }
     podwitness_datapath::check_privileges()?;
     if cli.detach {
-        podwitness_datapath::detach(&config.bpffs)?;
-        tracing::info!(bpffs = %config.bpffs.display(), "detached: nothing is enforced or recorded on this node");
-        if let Err(error) = record_detached(&config) {
-            tracing::warn!(%error, "the evidence will not say so, because the spool does not take it");
-        }
+        detach(&config)?;
         return Ok(Exit::Success);
     }
     let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
@@ -70,38 +68,10 @@ pub fn run(cli: &Cli) -> Result<Exit> {
     let is_keeping_up = readiness.condition("the spool takes verdicts");
     is_keeping_up.set(true);
 
-    let state_folder = config.spool.path.join(STATE_FOLDER);
-    let (spool, recovered) =
-        Writer::open(&config.spool.path, settings::spool(&config), settings::origin(&config, boot.clone()))?;
-    if recovered.torn_bytes > 0 {
-        tracing::warn!(
-            bytes = recovered.torn_bytes,
-            "the end of the spool was torn and has been cut; nothing that was committed is lost"
-        );
-    }
-    for damage in &recovered.damage {
-        tracing::error!(%damage, "the spool is damaged: the sequence of its records has a hole there");
-    }
-    let definitions = Arc::new(Definitions::open(&state_folder, &boot)?);
-    let key = Key::open(&config.privacy.hmac_key_file)?;
-    // The folder may come with the first pod.
-    let endpoints = fs::read_dir(&config.endpoints.netns).map_or(0, Iterator::count);
-    let Datapath { control, outlet, kept_sizes } = Datapath::open(&settings::datapath(&config, endpoints))?;
+    let TakenUp { witness, control, kept_sizes, definitions } =
+        take_up(&config, boot, settings::kernel(&config.connections), &metrics, is_keeping_up)?;
     tell_kept_sizes(&config, &kept_sizes);
     control.set_deny_unknown_endpoints(config.endpoints.unknown_endpoints == UnknownEndpoints::Deny);
-    let (life, crash) = Life::begin(&state_folder, &boot)
-        .with_context(|| format!("cannot note in {} that the agent runs", state_folder.display()))?;
-    let parts = Parts {
-        outlet,
-        spool,
-        definitions: Arc::clone(&definitions),
-        key,
-        metrics: metrics.clone(),
-        is_keeping_up,
-        intervals: settings::intervals(&config),
-        life,
-    };
-    let witness = Witness::new(parts, recovered.checkpoint.as_ref())?;
     let unknown_endpoints = match config.endpoints.unknown_endpoints {
         UnknownEndpoints::Allow => Verdict::Allow,
         UnknownEndpoints::Deny => Verdict::Deny,
@@ -127,10 +97,6 @@ pub fn run(cli: &Cli) -> Result<Exit> {
     };
     let started_us = coverage::now_us();
     let mode = if config.mode == Mode::Audit { WitnessMode::Audit } else { WitnessMode::Enforce };
-    if let Some(crash) = crash {
-        tracing::warn!("the agent before had not ended in good order");
-        journal.coverage(crash.row());
-    }
     journal.coverage(coverage::agent_started(started_us, mode, unknown_endpoints));
     tracing::info!(
         node = config.node,
@@ -145,25 +111,62 @@ pub fn run(cli: &Cli) -> Result<Exit> {
     result.map(|()| Exit::Success)
 }
 
-fn boot_id() -> Result<String> {
-    Ok(fs::read_to_string(BOOT_ID).with_context(|| format!("cannot read {BOOT_ID}"))?.trim().to_owned())
+/// What is taken up from the agent before, be it to go on or to detach.
+pub(crate) struct TakenUp {
+    pub(crate) witness: Witness,
+    pub(crate) control: Control,
+    pub(crate) kept_sizes: Vec<KeptSize>,
+    pub(crate) definitions: Arc<Definitions>,
 }
 
-/// Leaves a record of the end of enforcement, where there is a spool.
-fn record_detached(config: &Config) -> Result<()> {
-    if !config.spool.path.exists() {
-        return Ok(());
-    }
-    let boot = boot_id()?;
-    let (mut spool, recovered) =
+/// Opens the spool and the maps, and takes up the work where it was left.
+pub(crate) fn take_up(
+    config: &Config,
+    boot: String,
+    settings: Settings,
+    metrics: &Metrics,
+    is_keeping_up: Condition,
+) -> Result<TakenUp> {
+    let state_folder = config.spool.path.join(STATE_FOLDER);
+    let (spool, recovered) =
         Writer::open(&config.spool.path, settings::spool(config), settings::origin(config, boot.clone()))?;
-    let definitions = Definitions::open(&config.spool.path.join(STATE_FOLDER), &boot)?;
-    let records = vec![Record::Coverage(coverage::agent_detached())];
-    // The maps are gone, and with them the ring that the position is of; rows are counted on.
-    let balance = Balance::resume(NO_RING, recovered.checkpoint.as_ref(), balance::Times::default());
-    let sums = balance.with(Taken::default(), &records);
-    spool.commit(records, &definitions, &Checkpoint { ring: NO_RING.to_string(), sums, ..Checkpoint::default() })?;
-    Ok(())
+    if recovered.torn_bytes > 0 {
+        tracing::warn!(
+            bytes = recovered.torn_bytes,
+            "the end of the spool was torn and has been cut; nothing that was committed is lost"
+        );
+    }
+    for damage in &recovered.damage {
+        tracing::error!(%damage, "the spool is damaged: the sequence of its records has a hole there");
+    }
+    let definitions = Arc::new(Definitions::open(&state_folder, &boot)?);
+    let key = Key::open(&config.privacy.hmac_key_file)?;
+    // The folder may come with the first pod.
+    let endpoints = fs::read_dir(&config.endpoints.netns).map_or(0, Iterator::count);
+    let options = podwitness_datapath::Options { settings, ..settings::datapath(config, endpoints) };
+    let Datapath { control, outlet, kept_sizes } = Datapath::open(&options)?;
+    let (life, crash) = Life::begin(&state_folder, &boot)
+        .with_context(|| format!("cannot note in {} that the agent runs", state_folder.display()))?;
+    let parts = Parts {
+        outlet,
+        spool,
+        definitions: Arc::clone(&definitions),
+        key,
+        metrics: metrics.clone(),
+        is_keeping_up,
+        intervals: settings::intervals(config),
+        life,
+    };
+    let witness = Witness::new(parts, recovered.checkpoint.as_ref())?;
+    if let Some(crash) = crash {
+        tracing::warn!("the agent before had not ended in good order");
+        witness.journal().coverage(crash.row());
+    }
+    Ok(TakenUp { witness, control, kept_sizes, definitions })
+}
+
+pub(crate) fn boot_id() -> Result<String> {
+    Ok(fs::read_to_string(BOOT_ID).with_context(|| format!("cannot read {BOOT_ID}"))?.trim().to_owned())
 }
 
 /// Says which maps keep the size of an earlier start. A table of connections whose size nobody has set may be larger than

@@ -40,12 +40,13 @@ pub(crate) fn datapath(config: &Config, endpoints: usize) -> Options {
         connections: connections(config, endpoints),
         denials: config.events.denials,
         ring_bytes: config.events.ring_bytes,
-        settings: kernel_settings(&config.connections),
+        settings: kernel(&config.connections),
         attachment: Attachment::Auto,
     }
 }
 
-fn kernel_settings(connections: &Connections) -> Settings {
+/// Time-outs and intervals of the programs.
+pub(crate) fn kernel(connections: &Connections) -> Settings {
     let Connections { max: _, timeouts, close_after, progress } = connections;
     Settings {
         timeouts: ConnectionTimeouts {

@@ -9,7 +9,8 @@
 //!   began or ended on the node between then and the row has no row of its own. What was in force stayed in force in between,
 //!   unless the node itself was restarted (`reason`), at the endpoints whose next `endpoint-attached` says so (`detail`);
 //!   the others had no hooks in between, or not all the time.
-//! - `agent-detached` is the end of all of it.
+//! - `agent-detached` is the end of all of it. Where nobody has lived to say so, the next agent says that it has found it so
+//!   (`detail`); the end was at some moment after the row before.
 //! - `balance` once an interval and before `agent-stopped`; `clock` at the start, once an interval, and when something
 //!   began or ceased to keep the clock, or somebody set it by more than a tenth of a second (`clock_step_us`).
 //! - Of an endpoint: `endpoint-attached`, then `endpoint-known` (left out where its pod was known when the hooks came on),

@@ -10,6 +10,22 @@ use crate::{
     pins::{Pins, remove_folder, unpin},
 };
 
+/// Removes every hook, and leaves the maps: from then on nothing is enforced, nothing more is counted, and what was
+/// recorded can be brought out to its end. Returns whether there are maps of this layout to bring it out of.
+///
+/// # Errors
+///
+/// [`Error::InUse`] while an agent holds the pins.
+pub fn unhook(bpffs: &Path) -> Result<bool, Error> {
+    let pins = Pins::new(bpffs);
+    if !pins.root().exists() {
+        return Ok(false);
+    }
+    let _lock = pins.lock()?;
+    remove_hooks(&pins)?;
+    Ok(pins.map(names::CONNECTIONS).exists())
+}
+
 /// Removes every hook, map and pin under a folder of the BPF file system, and the folder itself: from then on nothing
 /// is enforced and nothing is recorded. Nothing being there is no error.
 ///
@@ -22,6 +38,17 @@ pub fn detach(bpffs: &Path) -> Result<(), Error> {
         return Ok(());
     }
     let lock = pins.lock()?;
+    remove_hooks(&pins)?;
+    pins.remove_maps()?;
+    for name in [names::PROGRAM_SWEEP, names::PROGRAM_LEARN] {
+        unpin(&pins.program(name))?;
+    }
+    drop(lock);
+    remove_folder(&pins.links())?;
+    remove_folder(pins.root())
+}
+
+fn remove_hooks(pins: &Pins) -> Result<(), Error> {
     for name in pins.link_names()? {
         unpin(&pins.links().join(name))?;
     }
@@ -31,11 +58,5 @@ pub fn detach(bpffs: &Path) -> Result<(), Error> {
         // something.
         remove_filters(interface, handle).map_err(|source| Error::Filter { interface, source })?;
     }
-    pins.remove_maps()?;
-    for name in [names::PROGRAM_SWEEP, names::PROGRAM_LEARN] {
-        unpin(&pins.program(name))?;
-    }
-    drop(lock);
-    remove_folder(&pins.links())?;
-    remove_folder(pins.root())
+    Ok(())
 }

@@ -43,7 +43,7 @@ pub use chain::{Chain, Link, Owner, chain};
 pub use control::Control;
 pub use counters::Counters;
 pub use denials::{DenialRecord, LossRecord};
-pub use detach::detach;
+pub use detach::{detach, unhook};
 pub use error::Error;
 pub use hooks::{Attachment, HookError, HookFault, Interface};
 pub use load::{Datapath, KeptSize, Options};

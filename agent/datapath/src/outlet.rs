@@ -125,6 +125,11 @@ impl Outlet {
     pub fn connection_capacity(&self) -> u32 {
         self.connection_capacity
     }
+    /// Whether the maps of an older layout were here before those of this one, or are here still: rings of before are theirs.
+    pub fn follows_older(&self) -> bool {
+        self.counters.len() > 1
+    }
+
 
     /// What the kernel has counted since the maps that [`ring_id`](Self::ring_id) names were made. `None` before
     /// [`hand_over`](Self::hand_over): the programs count for the newer maps then, and the older are being brought out.

@@ -25,7 +25,7 @@ use podwitness_spool::{Checkpoint, Definitions as _, Record, SpoolError, Trail, 
 use crate::{
     balance::{self, Balance, Taken},
     clock::Clock,
-    coverage::Journal,
+    coverage::{self, Journal},
     definitions::Definitions,
     full_tables::FullTables,
     life::Life,
@@ -143,13 +143,20 @@ impl Witness {
             drained.entries = checkpoint.drained_entries as usize;
             outlet.remove_counted(drained.epoch)?;
         }
+        let journal = Arc::<Journal>::default();
+        if checkpoint.is_some_and(|before| ours.is_none() && before.ring != balance::NO_RING.to_string())
+            && !outlet.follows_older()
+        {
+            tracing::warn!("the maps of the agent before are gone: nothing was enforced or recorded since then");
+            journal.coverage(coverage::found_detached());
+        }
         let position = outlet.acknowledged();
         Ok(Self {
             outlet,
             spool,
             definitions,
             key,
-            journal: Arc::default(),
+            journal,
             backends: Backends::open(metrics.clone()),
             metrics,
             is_keeping_up,
@@ -243,6 +250,11 @@ impl Witness {
             read_since = Some(now);
         }
         Ok(())
+    }
+
+    /// Whether the spool took all that it was given last.
+    pub(crate) fn is_taken(&self) -> bool {
+        !self.is_refused
     }
 
     /// Brings the rest of the journal into the spool, as far as it has room. `is_clean` says that the last of it is the

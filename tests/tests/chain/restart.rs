@@ -115,7 +115,8 @@ fn detach_leaves_no_pin_no_program_no_map_and_no_enforcement() -> Result<()> {
     let told = Desk::over(&scenario)?.texts(
         "SELECT event FROM coverage WHERE event IN ('balance', 'agent-stopped', 'agent-detached') ORDER BY seq",
     )?;
-    ensure!(told == ["balance", "balance", "agent-stopped", "agent-detached", "agent-detached"], "{told:?}");
+    let wanted = ["balance", "balance", "agent-stopped", "balance", "agent-detached", "agent-detached"];
+    ensure!(told == wanted, "{told:?}");
     reconcile(&scenario.evidence()?, &sent)
 }
 
