@@ -25,6 +25,7 @@ use crate::{
     definitions::{self, Definitions, LedgerError},
     metrics::Metrics,
     numbering::{Numbered, number},
+    step::Step,
     trails::{below_floor, keep_known, trails},
 };
 
@@ -220,10 +221,15 @@ impl Controller {
             keep_known(&mut trails, self.definitions.trails().as_deref().unwrap_or_default());
         }
         self.definitions.set_trails(trails)?;
+        Step::TrailsKept.reached();
         let is_in_force = in_force.as_ref() == Some(&tables) && self.definitions.revision_of(generation) == revision;
         if !is_in_force {
             self.definitions.commit_generation(generation + 1, revision)?;
-            let generation = self.control.activate(&tables)?;
+            Step::Defined.reached();
+            self.control.fill(&tables)?;
+            Step::Filled.reached();
+            let generation = self.control.switch()?;
+            Step::Switched.reached();
             self.statements.in_force(now_us(), revision, cluster);
             self.definitions.set_present(definitions::Present { generation, ..here });
             self.metrics.in_force(generation, revision);
@@ -243,6 +249,7 @@ impl Controller {
         self.source_is_whole.set(update.complete);
         self.policy_in_force.set(true);
         let faults = self.hook(snapshot)?;
+        Step::Hooked.reached();
         if let Some(tables) = in_force {
             let in_force =
                 InForce { revision, tables, faults: &faults, had_hooks: &|index| self.control.had_hooks(index) };

@@ -17,6 +17,7 @@ use crate::{
     metrics::Metrics,
     run::{STATE_FOLDER, TakenUp, boot_id, take_up},
     settings,
+    step::Step,
     witness::WitnessError,
 };
 
@@ -27,6 +28,7 @@ const TOTALS_ARE_OLD_NS: u64 = 1_000_000_000;
 /// Removes every hook, map and pin, and leaves a record of it where there is a spool.
 pub(crate) fn detach(config: &Config) -> Result<()> {
     let has_maps = podwitness_datapath::unhook(&config.bpffs)?;
+    Step::Unhooked.reached();
     let mut detail = String::new();
     if has_maps && config.spool.path.exists() {
         match bring_out(config) {
@@ -48,12 +50,14 @@ pub(crate) fn detach(config: &Config) -> Result<()> {
         }
     }
     podwitness_datapath::detach(&config.bpffs)?;
+    Step::Detached.reached();
     tracing::info!(bpffs = %config.bpffs.display(), "detached: nothing is enforced or recorded on this node");
     if config.spool.path.exists()
         && let Err(error) = tell(config, detail)
     {
         tracing::warn!(%error, "the evidence will not say so, because the spool does not take it");
     }
+    Step::DetachTold.reached();
     Ok(())
 }
 

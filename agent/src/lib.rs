@@ -2,7 +2,7 @@
 //!
 //! Two threads do the work, and share [`definitions`] and the journal of [`coverage`] alone: the [`controller`] turns the
 //! cluster and the node's endpoints into kernel tables and says so in the journal, the [`witness`] brings what the kernel
-//! saw, and the journal, into the spool. Neither waits for the other.
+//! saw, and the journal, into the spool. Neither waits for the other. [`step`] lists the places at which a fault is tried.
 
 mod balance;
 pub mod cli;
@@ -20,6 +20,7 @@ mod privacy;
 mod run;
 mod settings;
 mod startup_taint;
+pub mod step;
 mod trails;
 mod wall_clock;
 mod witness;

@@ -33,6 +33,7 @@ use crate::{
     metrics::Metrics,
     privacy::Key,
     settings, startup_taint,
+    step::Step,
     witness::{Parts, Witness},
 };
 
@@ -139,14 +140,17 @@ pub(crate) fn take_up(
     for damage in &recovered.damage {
         tracing::error!(%damage, "the spool is damaged: the sequence of its records has a hole there");
     }
+    Step::SpoolOpened.reached();
     let definitions = Arc::new(Definitions::open(&state_folder, &boot)?);
     let key = Key::open(&config.privacy.hmac_key_file)?;
     // The folder may come with the first pod.
     let endpoints = fs::read_dir(&config.endpoints.netns).map_or(0, Iterator::count);
     let options = podwitness_datapath::Options { settings, ..settings::datapath(config, endpoints) };
     let Datapath { control, outlet, kept_sizes } = Datapath::open(&options)?;
+    Step::MapsOpened.reached();
     let (life, crash) = Life::begin(&state_folder, &boot)
         .with_context(|| format!("cannot note in {} that the agent runs", state_folder.display()))?;
+    Step::Begun.reached();
     let parts = Parts {
         outlet,
         spool,

@@ -4,8 +4,11 @@
 //! A program lists its steps in one `enum` ([`steps!`](crate::steps)); its test goes through all of them, so that a step
 //! that is added is a step that is tried. In release builds a step is nothing.
 
-/// Says that a step is reached. In debug builds, where the environment's `PODWITNESS_STOP_AT` names it, the process stops
-/// (SIGSTOP) until somebody lets it go on or kills it; `<step>:<n>` stops at the n-th time, from 1.
+/// The variable of the environment that names the step to stop at; `<step>:<n>` stops at the n-th time, from 1.
+pub const STOP_AT: &str = "PODWITNESS_STOP_AT";
+
+/// Says that a step is reached. In debug builds, where [`STOP_AT`] names it, the process stops (SIGSTOP) until somebody
+/// lets it go on or kills it.
 #[inline]
 pub fn reached(step: &str) {
     #[cfg(debug_assertions)]
@@ -53,7 +56,7 @@ mod stop {
 
     /// Where to stop, and how many times are left to pass it.
     static STOP: LazyLock<Option<(String, AtomicU32)>> = LazyLock::new(|| {
-        let wanted = std::env::var("PODWITNESS_STOP_AT").ok()?;
+        let wanted = std::env::var(super::STOP_AT).ok()?;
         let (step, time) = wanted.split_once(':').unwrap_or((&wanted, "1"));
         Some((step.to_owned(), AtomicU32::new(time.parse().unwrap_or(1))))
     });

@@ -32,8 +32,20 @@ impl Control {
     /// Puts tables in force as the next generation, and returns its number. Every packet is decided by the tables
     /// before or by these, never by some of each.
     pub fn activate(&mut self, tables: &Tables) -> Result<u64, Error> {
+        self.fill(tables)?;
+        self.switch()
+    }
+
+    /// The first half of [`activate`](Self::activate): fills the tables of the next generation, by which no packet is
+    /// decided yet.
+    pub fn fill(&mut self, tables: &Tables) -> Result<(), Error> {
+        self.slots.fill(self.state.generation() + 1, tables)
+    }
+
+    /// The second half: has packets decided by the tables that were filled last, and returns the number of their
+    /// generation.
+    pub fn switch(&mut self) -> Result<u64, Error> {
         let generation = self.state.generation() + 1;
-        self.slots.fill(generation, tables)?;
         self.state.set_generation(generation);
         // The slot of the generation before is filled next time; no program may be reading it then.
         self.grace.wait()?;
@@ -43,6 +55,12 @@ impl Control {
     /// Says what an endpoint whose pod is not known may do: everything, or nothing.
     pub fn set_deny_unknown_endpoints(&self, deny: bool) {
         self.state.set_deny_unknown_endpoints(deny);
+    }
+
+    /// Whether both hooks of an interface that has hooks now were on before it was given any here: an agent before has left
+    /// them, and nobody has taken them away since.
+    pub fn had_hooks(&self, interface: u32) -> bool {
+        self.hooks.were_on(interface)
     }
 
     /// Has hooks on these interfaces and on no other, and returns those that could not be hooked. The tables in force
@@ -57,12 +75,6 @@ impl Control {
         let faults = self.hooks.set(&mut self.programs, interfaces)?;
         if let Some(carry) = &mut self.carry {
             self.grace.wait()?;
-    /// Whether both hooks of an interface that has hooks now were on before it was given any here: an agent before has left
-    /// them, and nobody has taken them away since.
-    pub fn had_hooks(&self, interface: u32) -> bool {
-        self.hooks.were_on(interface)
-    }
-
             carry.rest()?;
             if !self.hooks.keeps_links_of(&faults)? {
                 carry.finish();

@@ -103,12 +103,16 @@ impl Outlet {
     }
 
     /// Has denials counted in a new epoch from now on, waits until no program counts in an older one, and returns the
-    /// last older epoch with all that was counted up to it and not yet removed.
-    pub fn turn_epoch(&self) -> Result<(u64, Vec<DenialRecord>, Vec<LossRecord>), Error> {
+    /// last older epoch.
+    pub fn turn_epoch(&self) -> Result<u64, Error> {
         let epoch = self.records.turn_epoch();
         self.grace.wait()?;
-        let (denials, losses) = self.records.counted_before(epoch)?;
-        Ok((epoch - 1, denials, losses))
+        Ok(epoch - 1)
+    }
+
+    /// All that was counted up to and with an `epoch` that [`turn_epoch`](Self::turn_epoch) has ended, and not yet removed.
+    pub fn counted_through(&self, epoch: u64) -> Result<(Vec<DenialRecord>, Vec<LossRecord>), Error> {
+        self.records.counted_before(epoch + 1)
     }
 
     /// Removes what was counted up to and with `epoch`. It must be durable.
@@ -121,15 +125,15 @@ impl Outlet {
         self.records.epoch()
     }
 
-    /// How many connections the table has room for.
-    pub fn connection_capacity(&self) -> u32 {
-        self.connection_capacity
-    }
     /// Whether the maps of an older layout were here before those of this one, or are here still: rings of before are theirs.
     pub fn follows_older(&self) -> bool {
         self.counters.len() > 1
     }
 
+    /// How many connections the table has room for.
+    pub fn connection_capacity(&self) -> u32 {
+        self.connection_capacity
+    }
 
     /// What the kernel has counted since the maps that [`ring_id`](Self::ring_id) names were made. `None` before
     /// [`hand_over`](Self::hand_over): the programs count for the newer maps then, and the older are being brought out.

@@ -31,6 +31,7 @@ use crate::{
     life::Life,
     metrics::Metrics,
     privacy::{Key, Protection},
+    step::Step,
     wall_clock::WallClock,
 };
 use backends::Backends;
@@ -150,6 +151,7 @@ impl Witness {
             tracing::warn!("the maps of the agent before are gone: nothing was enforced or recorded since then");
             journal.coverage(coverage::found_detached());
         }
+        Step::TakenUp.reached();
         let position = outlet.acknowledged();
         Ok(Self {
             outlet,
@@ -185,6 +187,9 @@ impl Witness {
         let mut next_sweep = Instant::now();
         loop {
             let is_last = shutdown.wait_timeout(self.intervals.commit);
+            if is_last {
+                Step::Stopping.reached();
+            }
             let (now, round) = (Instant::now(), SystemTime::now());
             if is_last || now >= next_sweep {
                 next_sweep = now + self.intervals.sweep;
@@ -210,6 +215,7 @@ impl Witness {
             self.observe()?;
             if is_last {
                 self.state_balance_last()?;
+                Step::BroughtOut.reached();
                 return Ok(self);
             }
         }
@@ -231,6 +237,7 @@ impl Witness {
         }
         self.metrics.balance_differences(differences.len());
         self.journal.coverage(balance::row(&statement));
+        Step::BalanceStated.reached();
         Ok(true)
     }
 
@@ -263,9 +270,11 @@ impl Witness {
         self.bring_out_journal();
         let waiting = self.journal.len();
         if waiting == 0 && is_clean {
+            Step::StopCommitted.reached();
             if let Err(error) = self.life.end() {
                 tracing::warn!(%error, "the next start will say that this agent was killed, which it was not");
             }
+            Step::Ended.reached();
         } else if waiting > 0 {
             tracing::error!(
                 records = waiting,
@@ -282,6 +291,7 @@ impl Witness {
                 return Ok(());
             }
         }
+        Step::Swept.reached();
         Ok(())
     }
 
@@ -312,8 +322,12 @@ impl Witness {
             if count == 0 {
                 return true;
             }
+            Step::JournalRead.reached();
             match self.commit(records, self.position, self.drained, Taken::default()) {
-                Ok(()) => self.journal.committed(count),
+                Ok(()) => {
+                    Step::JournalCommitted.reached();
+                    self.journal.committed(count);
+                }
                 Err(SpoolError::BatchTooLarge { .. }) if count > 1 => most = count / 2,
                 Err(error @ SpoolError::BatchTooLarge { .. }) => {
                     tracing::error!(%error, "a policy is larger than a segment of the spool: its text is not recorded");
@@ -339,8 +353,9 @@ impl Witness {
             let records: Vec<Record> = events.iter().filter_map(|event| enricher.event(event)).collect();
             let unread = events.len() - records.len();
             let taken = Taken { events: events.len() as u64, ..Taken::default() };
+            Step::EventsRead.reached();
             match self.commit(records, end, self.drained, taken) {
-                Ok(()) => {}
+                Ok(()) => Step::EventsCommitted.reached(),
                 Err(SpoolError::BatchTooLarge { .. }) if events.len() > 1 => {
                     // Segments are set to be small, or what the records refer to is large.
                     most = events.len() / 2;
@@ -350,6 +365,7 @@ impl Witness {
             }
             self.metrics.unread(unread);
             self.outlet.acknowledge_events(end);
+            Step::EventsAcknowledged.reached();
             self.position = end;
         }
     }
@@ -360,7 +376,9 @@ impl Witness {
     }
 
     fn bring_out_denials(&mut self) -> Result<bool, WitnessError> {
-        let (epoch, mut denials, losses) = self.outlet.turn_epoch()?;
+        let epoch = self.outlet.turn_epoch()?;
+        Step::EpochTurned.reached();
+        let (mut denials, losses) = self.outlet.counted_through(epoch)?;
         self.full_tables.look(&self.outlet.counters()?, &denials, &losses);
         if denials.is_empty() && losses.is_empty() {
             return Ok(true);
@@ -383,8 +401,9 @@ impl Witness {
             } else {
                 Drained { entries: self.drained.entries + part.len(), ..self.drained }
             };
+            Step::DenialsRead.reached();
             match self.commit(records, self.position, drained, taken) {
-                Ok(()) => {}
+                Ok(()) => Step::DenialsCommitted.reached(),
                 Err(SpoolError::BatchTooLarge { .. }) if part.len() > 1 => {
                     most = part.len() / 2;
                     continue;
@@ -395,6 +414,7 @@ impl Witness {
             self.drained = drained;
             if is_last {
                 self.outlet.remove_counted(epoch)?;
+                Step::DenialsRemoved.reached();
                 return Ok(true);
             }
         }
@@ -420,6 +440,9 @@ impl Witness {
         // Where others are set in between, the next commit is told of them.
         let trails = self.definitions.trails();
         let committed = self.spool.commit(records, &*self.definitions, &checkpoint)?;
+        if committed.begins_segment {
+            Step::SegmentBegun.reached();
+        }
         if let Some(trouble) = committed.worked_around {
             tracing::error!(error = %trouble, "the disk refused a write; the verdicts are in the spool all the same");
         }

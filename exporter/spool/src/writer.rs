@@ -55,6 +55,8 @@ pub struct Committed {
     pub records: u64,
     /// Bytes that were added on disk.
     pub bytes: u64,
+    /// Whether it is the first of a segment.
+    pub begins_segment: bool,
     /// A write or sync that failed on the way and was worked around: the batch is durable, the disk deserves a look.
     pub worked_around: Option<SpoolError>,
 }
@@ -149,6 +151,7 @@ impl Writer {
     ) -> Result<Committed, SpoolError> {
         let records = records.as_mut();
         let advance = self.sequences.number(records);
+        let segment_before = self.tail.number;
         let mut worked_around = None;
         let bytes = loop {
             match self.try_commit(records, definitions, checkpoint, &mut worked_around) {
@@ -159,7 +162,8 @@ impl Writer {
         };
         self.sequences.advance(advance);
         self.checkpoint = Some(checkpoint.clone());
-        Ok(Committed { records: records.len() as u64, bytes, worked_around })
+        let begins_segment = self.tail.number != segment_before;
+        Ok(Committed { records: records.len() as u64, bytes, begins_segment, worked_around })
     }
 
     /// Bytes of all segments on disk now, which the reader may have made fewer.

@@ -94,19 +94,22 @@ fn an_epoch_is_drained_once() {
         let family = families()[0];
         let frame = |port| family.to(family.outside, port).tcp(OUT, SYN, 1);
         kernel.send(OUT, &frame(25)).dropped(&DENIED);
-        let (first, denials, losses) = kernel.outlet.turn_epoch().unwrap();
+        let first = kernel.outlet.turn_epoch().unwrap();
+        let (denials, losses) = kernel.outlet.counted_through(first).unwrap();
         assert_eq!((denials.len(), losses.len()), (1, 0));
         assert_eq!(u64::from(denials[0].0.epoch), first);
         assert_eq!(kernel.outlet.epoch(), first + 1);
         // Not acknowledged: it is told again, with what came since.
         kernel.send(OUT, &frame(25)).dropped(&DENIED);
-        let (second, again, _) = kernel.outlet.turn_epoch().unwrap();
+        let second = kernel.outlet.turn_epoch().unwrap();
+        let (again, _) = kernel.outlet.counted_through(second).unwrap();
         assert_eq!((again.len(), second), (2, first + 1));
         assert!(again.contains(&denials[0]));
         // Acknowledging the first leaves the second.
         kernel.outlet.remove_counted(first).unwrap();
         kernel.send(OUT, &frame(26)).dropped(&DENIED);
-        let (_, left, _) = kernel.outlet.turn_epoch().unwrap();
+        let third = kernel.outlet.turn_epoch().unwrap();
+        let (left, _) = kernel.outlet.counted_through(third).unwrap();
         assert_eq!(left.iter().map(|(key, _)| key.port).collect::<std::collections::BTreeSet<_>>(), [25, 26].into());
         assert!(left.iter().all(|(key, _)| u64::from(key.epoch) > first));
         assert_eq!(left.len(), 2);

@@ -227,7 +227,8 @@ impl Kernel {
 
     /// Turns the epoch, and drains what was counted before.
     pub(crate) fn drain(&mut self) -> (Vec<DenialRecord>, Vec<LossRecord>) {
-        let (epoch, denials, losses) = self.outlet.turn_epoch().unwrap();
+        let epoch = self.outlet.turn_epoch().unwrap();
+        let (denials, losses) = self.outlet.counted_through(epoch).unwrap();
         self.outlet.remove_counted(epoch).unwrap();
         self.drained_attempts += denials.iter().map(|(_, denial)| denial.attempts).sum::<u64>();
         let (all, ring) = lost(&losses);

@@ -108,7 +108,8 @@ impl BroughtOut {
         let position = outlet.acknowledged();
         let end = outlet.read_events(position, usize::MAX >> 1, &mut self.events);
         outlet.acknowledge_events(end);
-        let (epoch, denials, losses) = outlet.turn_epoch().unwrap();
+        let epoch = outlet.turn_epoch().unwrap();
+        let (denials, losses) = outlet.counted_through(epoch).unwrap();
         assert_eq!(losses, [], "nothing is lost");
         self.denied_packets += denials.iter().map(|(_, denial)| denial.packets).sum::<u64>();
         outlet.remove_counted(epoch).unwrap();

@@ -129,7 +129,8 @@ fn the_next_agent_goes_on_where_the_last_one_stopped() {
         let mut rest = Vec::new();
         kernel.outlet.read_events(next, 10, &mut rest);
         assert_eq!(rest.iter().map(|event| event.key.peer_port).collect::<Vec<_>>(), [8080]);
-        let (_, denials, _) = kernel.outlet.turn_epoch().unwrap();
+        let epoch = kernel.outlet.turn_epoch().unwrap();
+        let (denials, _) = kernel.outlet.counted_through(epoch).unwrap();
         assert_eq!(denials.len(), 1);
         // Its tables are in force, before any are given.
         kernel.send(IN, &family.https().tcp(IN, SYN, 1)).passed(&[]);
