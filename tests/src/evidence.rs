@@ -1,6 +1,6 @@
 //! Evidence as rows, read through Arrow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -111,8 +111,14 @@ pub type Connection = (String, String, IpAddr, Option<u16>, IpAddr, Option<u16>)
 impl Evidence {
     /// Reads all there is below `root`. A root without `verdicts` has no files.
     pub fn read(root: &Path) -> Result<Self> {
+        Self::read_but(root, &BTreeSet::new())
+    }
+
+    /// Reads what is not known yet.
+    pub fn read_but(root: &Path, known: &BTreeSet<PathBuf>) -> Result<Self> {
         let mut paths = Vec::new();
         find(&root.join("verdicts"), &mut paths)?;
+        paths.retain(|path| !known.contains(path));
         paths.sort();
         let files =
             paths.into_iter().map(|path| read_file(&path).with_context(|| format!("cannot read {}", path.display())));

@@ -1,5 +1,6 @@
 //! The lab's node with the two programs on it, and their own words on how far they are.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -72,6 +73,27 @@ impl Scenario {
     /// Starts the exporter and does not wait for it.
     pub fn start_exporter(&mut self) -> Result<&mut Program> {
         Ok(self.exporter.insert(self.installation.start_exporter()?))
+    }
+
+    /// Starts an agent that stands still at a step, as [`podwitness_runtime::step`] says, and does not wait for it.
+    pub fn start_agent_to(&mut self, step: &str) -> Result<&mut Program> {
+        Ok(self.agent.insert(self.installation.start_agent_with(|command| stop_at(command, step))?))
+    }
+
+    /// The same of an exporter.
+    pub fn start_exporter_to(&mut self, step: &str) -> Result<&mut Program> {
+        Ok(self.exporter.insert(self.installation.start_exporter_with(|command| stop_at(command, step))?))
+    }
+
+    /// Starts an agent that takes everything away, and stands still at a step if one is given.
+    pub fn start_detach(&mut self, step: Option<&str>) -> Result<&mut Program> {
+        let detach = self.installation.start_agent_with(|command| {
+            command.arg("--detach");
+            if let Some(step) = step {
+                stop_at(command, step);
+            }
+        })?;
+        Ok(self.agent.insert(detach))
     }
 
     /// Starts both, and waits until both are ready.
@@ -175,6 +197,10 @@ impl Scenario {
     pub fn hold_agent(&mut self, held: bool) -> Result<()> {
         Ok(self.agent()?.signal(if held { Signal::SIGSTOP } else { Signal::SIGCONT })?)
     }
+}
+
+fn stop_at(command: &mut Command, step: &str) {
+    command.env(podwitness_runtime::step::STOP_AT, step);
 }
 
 /// Waits until the condition holds.

@@ -143,7 +143,12 @@ impl Installation {
 
     /// Starts the agent on the node, as root.
     pub fn start_agent(&self) -> Result<Program, LabError> {
-        self.start(AGENT, self.agent_listen, |_| {})
+        self.start_agent_with(|_| {})
+    }
+
+    /// Starts the agent with more arguments or variables than it has otherwise.
+    pub fn start_agent_with(&self, more: impl FnOnce(&mut Command)) -> Result<Program, LabError> {
+        self.start(AGENT, self.agent_listen, more)
     }
 
     /// Starts the agent on the node as a container would: root, in the group that shares the spool and in no other, with
@@ -160,8 +165,14 @@ impl Installation {
     /// Starts the exporter on the node, as `nobody`: the change of user takes its capabilities, and nothing that it
     /// executes can give it new ones. (The agent cannot gain any either, but has all.)
     pub fn start_exporter(&self) -> Result<Program, LabError> {
+        self.start_exporter_with(|_| {})
+    }
+
+    /// Starts the exporter with more arguments or variables than it has otherwise.
+    pub fn start_exporter_with(&self, more: impl FnOnce(&mut Command)) -> Result<Program, LabError> {
         self.start(EXPORTER, self.exporter_listen, |command| {
             command.uid(UNPRIVILEGED).gid(UNPRIVILEGED);
+            more(command);
         })
     }
 
@@ -169,7 +180,7 @@ impl Installation {
         &self,
         name: &'static str,
         listen: SocketAddr,
-        as_whom: impl FnOnce(&mut Command),
+        adapt: impl FnOnce(&mut Command),
     ) -> Result<Program, LabError> {
         self.write_configuration()?;
         let log = self.root().join("log").join(format!("{name}.log"));
@@ -187,7 +198,7 @@ impl Installation {
             .stderr(errors)
             // Ctrl-C is for the program that made the lab, which then stops these in order.
             .process_group(0);
-        as_whom(&mut command);
+        adapt(&mut command);
         let bind_fate = || {
             prctl::set_pdeathsig(Signal::SIGKILL)?;
             Ok(prctl::set_no_new_privs()?)

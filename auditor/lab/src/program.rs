@@ -110,17 +110,30 @@ impl Program {
         kill(self.process(), signal).map_err(LabError::system(format!("send {signal} to {}", self.name)))
     }
 
+    /// Whether it stands still (`SIGSTOP`). A program that has ended does not.
+    pub fn is_held(&self) -> Result<bool, LabError> {
+        let path = Path::new("/proc").join(self.child.id().to_string()).join("stat");
+        let stat = fs::read_to_string(&path).map_err(LabError::path("read", &path))?;
+        // The state follows the name, which is in parentheses and may hold any character.
+        Ok(stat.rsplit_once(") ").is_some_and(|(_, behind)| behind.starts_with('T')))
+    }
+
     /// Asks it to stop (`SIGTERM`), and waits until it has.
     pub fn terminate(mut self, limit: Duration) -> Result<ExitStatus, LabError> {
-        let started = Instant::now();
         self.require_running("it was about to be stopped")?;
         self.signal(Signal::SIGTERM)?;
+        self.wait_end(limit)
+    }
+
+    /// Waits until it ends by itself.
+    pub fn wait_end(mut self, limit: Duration) -> Result<ExitStatus, LabError> {
+        let started = Instant::now();
         loop {
             if let Some(status) = self.ended()? {
                 return Ok(status);
             }
             if started.elapsed() > limit {
-                return Err(self.late(started, "waiting for it to stop after SIGTERM"));
+                return Err(self.late(started, "waiting for it to end"));
             }
             thread::sleep(LOOK_AGAIN);
         }

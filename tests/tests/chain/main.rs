@@ -3,6 +3,7 @@
 //!
 //! Run as root under `unshare --net --mount --propagation private`, as `make test` does; the programs must be built.
 
+mod agent_steps;
 mod balance;
 mod cases;
 mod churn;
@@ -22,4 +23,7 @@ mod restart;
 mod services;
 mod services_asked;
 mod services_exact;
+mod small_disk;
+mod stage;
 mod told;
+mod walk;

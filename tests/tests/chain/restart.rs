@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use podwitness_lab::{Outcome, Pod, PodSpec, Server};
 use podwitness_policy::Protocol;
-use podwitness_tests::scenario::{Scenario, wait};
+use podwitness_tests::scenario::{LIMIT, Scenario, wait};
 use podwitness_tests::traffic::{ANSWER_LIMIT, DENIAL_LIMIT, PROTOCOLS, Sent, probe, serve};
 use podwitness_wire::Counter;
 
 use crate::coverage::Desk;
-use crate::field::{Field, OPEN, SHUT, openings, reconcile};
+use crate::field::{Field, OPEN, SHUT, openings, reconcile, reconcile_part};
 
 /// How soon a new pod must be enforced.
 const ENFORCED_WITHIN: Duration = Duration::from_secs(1);
@@ -118,6 +118,61 @@ fn detach_leaves_no_pin_no_program_no_map_and_no_enforcement() -> Result<()> {
     let wanted = ["balance", "balance", "agent-stopped", "balance", "agent-detached", "agent-detached"];
     ensure!(told == wanted, "{told:?}");
     reconcile(&scenario.evidence()?, &sent)
+}
+
+#[test]
+fn what_nobody_has_read_is_brought_out_before_the_maps_go_and_open_connections_have_their_totals() -> Result<()> {
+    let mut scenario = Scenario::new()?;
+    let field = Field::make(&scenario)?;
+    scenario.start()?;
+    let remote = SocketAddr::new(field.pods[1].addresses()[0], OPEN);
+    let opened = field.pods[0].open_tcp_from(field.ports.next()?, remote, ANSWER_LIMIT)?;
+    let Ok(mut conversation) = opened else { bail!("policy allows it: {opened:?}") };
+    ensure!(conversation.exchange(ANSWER_LIMIT) == Outcome::Answered);
+    scenario.stop_agent()?;
+    ensure!(conversation.exchange(ANSWER_LIMIT) == Outcome::Answered);
+    let mut sent = Vec::new();
+    round(&field, &mut sent)?;
+    // Totals that are younger than a second are not told once more; after this time everything but TCP is over.
+    std::thread::sleep(Duration::from_millis(1600));
+    scenario.start_detach(None)?;
+    ensure!(scenario.agent.take().context("it was started")?.wait_end(LIMIT)?.success());
+    scenario.stop_exporter()?;
+
+    let mut evidence = scenario.evidence()?;
+    let port = Some(conversation.local().port());
+    let of_it = evidence.rows().filter(|row| row.src.port == port && row.event != "open");
+    let totals: Vec<_> = of_it.map(|row| (row.event.as_str(), row.totals)).collect();
+    let [(first, Some(one)), (second, Some(other))] = totals[..] else { bail!("each side has one row: {totals:?}") };
+    ensure!((first, second) == ("progress", "progress") && one == other.mirrored(), "{totals:?}");
+    // Three packets open it, and two exchanges have a question and an answer each at the least.
+    ensure!(one.packets_out + one.packets_in >= 7, "packets are missing: {totals:?}");
+    for file in &mut evidence.files {
+        file.rows.retain(|row| row.src.port != port);
+    }
+    reconcile_part(&evidence, &sent)
+}
+
+#[test]
+fn an_agent_that_finds_the_maps_gone_says_so() -> Result<()> {
+    let mut scenario = Scenario::new()?;
+    let field = Field::make(&scenario)?;
+    let mut sent = Vec::new();
+    for _ in 0..2 {
+        scenario.start()?;
+        round(&field, &mut sent)?;
+        scenario.wait_settled(0)?;
+        let evidence = scenario.stop_now()?;
+        reconcile(&evidence, &sent)?;
+        fs::remove_dir_all(scenario.lab.bpffs_path().join("podwitness"))?;
+    }
+    let told = Desk::over(&scenario)?.texts(
+        "SELECT concat_ws(' ', event, left(detail, 18)) FROM coverage WHERE starts_with(event, 'agent-') ORDER BY seq",
+    )?;
+    let wanted =
+        ["agent-started", "agent-stopped", "agent-detached found at the start", "agent-started", "agent-stopped"];
+    ensure!(told == wanted, "{told:?}");
+    Ok(())
 }
 
 /// Two pods of which one comes later, under a policy that opens one port of each.
