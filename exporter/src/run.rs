@@ -203,7 +203,7 @@ impl Exporter {
             return Ok(source.done(end)?);
         }
         Step::Gathered.reached();
-        let mut plan = staging.plan(files, facts, end)?;
+        let mut plan = staging.plan(&files, facts, end)?;
         self.put(staging, &mut plan).await?;
         sealing.note(&plan)?;
         source.done(end)?;

@@ -70,6 +70,20 @@ pub struct PlannedFile {
     pub content: Content,
 }
 
+impl PlannedFile {
+    /// What is planned with `file`, which is called `staged` in the staging folder.
+    pub fn new(file: &NewFile, staged: String) -> Self {
+        Self {
+            path: file.path.clone(),
+            staged,
+            bytes: file.bytes.len() as u64,
+            sha256: podwitness_seals::sha256(&file.bytes),
+            locked_until: None,
+            content: file.content.clone(),
+        }
+    }
+}
+
 /// What a seal says about a file, beside its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Content {
@@ -159,20 +173,13 @@ impl Staging {
     }
 
     /// Writes `files` and the plan to put them, durably. There must be no other plan.
-    pub fn plan(&self, files: Vec<NewFile>, facts: Facts, end: Position) -> Result<Plan, StagingError> {
+    pub fn plan(&self, files: &[NewFile], facts: Facts, end: Position) -> Result<Plan, StagingError> {
         let mut planned = Vec::with_capacity(files.len());
-        for (index, file) in files.into_iter().enumerate() {
+        for (index, file) in files.iter().enumerate() {
             let staged = format!("{index}.parquet");
             self.write_synced(&staged, &file.bytes)?;
             Step::Staged.reached();
-            planned.push(PlannedFile {
-                path: file.path,
-                staged,
-                bytes: file.bytes.len() as u64,
-                sha256: podwitness_seals::sha256(&file.bytes),
-                locked_until: None,
-                content: file.content,
-            });
+            planned.push(PlannedFile::new(file, staged));
         }
         let plan = Plan { version: PLAN_VERSION, end: end.into(), files: planned, facts };
         let text = serde_json::to_vec_pretty(&plan).expect("a plan has string keys and finite numbers");

@@ -21,17 +21,16 @@
 //! # Modules
 //!
 //! `facts` (what a batch tells a seal) -> `state` (what the next seal will say, on disk) -> `compose` (a seal of it) ->
-//! this module (when, with which key, and into the store); `keys` has the key files, `head` what the store has of the
-//! chain.
+//! this module (when, with which key, and into the store); `head` has what the store has of the chain.
 
 mod compose;
 mod facts;
 mod head;
-mod keys;
 mod state;
 #[cfg(test)]
 mod tests;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,6 +39,7 @@ use podwitness_runtime::clock;
 use podwitness_runtime::readiness::Condition;
 use podwitness_schemas::layout;
 use podwitness_seals::key::KeyId;
+use podwitness_seals::key_file::{KeyFile, KeyFileError};
 use podwitness_seals::seal::{ClockState, Seal, Sealer};
 use podwitness_seals::time::Time;
 use thiserror::Error;
@@ -51,10 +51,8 @@ use crate::step::Step;
 pub use compose::{Circumstances, compose};
 pub use facts::Facts;
 use head::{Newest, Standing, judge, newest_in};
-pub use keys::KeyError;
-use keys::Keys;
-pub use state::{Noted, State, StateError};
-use state::{Staged, StateFile};
+use state::StateFile;
+pub use state::{Head, Noted, Staged, State, StateError};
 
 /// Where the kernel says which of its lives this is.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -73,7 +71,7 @@ pub enum SealingError {
     State(#[from] StateError),
     /// The key cannot be used.
     #[error(transparent)]
-    Key(#[from] KeyError),
+    Key(#[from] KeyFileError),
     /// The kernel does not say which of its lives this is.
     #[error("cannot read {BOOT_ID}: {0}")]
     Boot(#[source] std::io::Error),
@@ -96,8 +94,10 @@ pub enum SealingError {
 pub(crate) struct Sealing {
     file: StateFile,
     state: State,
-    keys: Keys,
+    keys: KeyFile,
     interval: Duration,
+    /// How long evidence is kept of which nobody asks otherwise.
+    kept_by_default: Duration,
     /// When the next seal is due; at once after a start, so that a start is seen.
     due: Instant,
     boot: String,
@@ -114,8 +114,7 @@ impl Sealing {
     pub(crate) fn open(config: &Config, is_ours: Arc<Condition>, metrics: Arc<Metrics>) -> Result<Self, SealingError> {
         let (file, state) = StateFile::open(&config.spool.path, &config.cluster, &config.node)?;
         let boot = std::fs::read_to_string(BOOT_ID).map_err(SealingError::Boot)?.trim().to_owned();
-        let expected = state.head.as_ref().map(|head| &head.next_key_id);
-        let keys = Keys::open(&config.seal.key_file, expected)?;
+        let keys = open_key(&config.seal.key_file, &state)?;
         metrics.seal_interval.set(config.seal.interval.as_secs_f64());
         let sealer =
             Sealer { version: env!("CARGO_PKG_VERSION").to_owned(), started: now(), after_crash: state.is_running };
@@ -124,6 +123,7 @@ impl Sealing {
             state,
             keys,
             interval: config.seal.interval,
+            kept_by_default: config.retention.default,
             due: Instant::now(),
             boot,
             sealer,
@@ -206,8 +206,8 @@ impl Sealing {
         );
         self.look_at_balance(&seal);
         Step::Composed.reached();
-        let staged = Staged::sign(&seal, &self.keys);
-        self.state.stage(staged, &seal);
+        let keep_until = seal.window.end.after(self.state.longest_asked(self.kept_by_default));
+        self.state.stage(Staged::sign(&seal, self.keys.current(), keep_until));
         self.file.save(&self.state)?;
         Step::SealStaged.reached();
         self.put_staged(delivery).await
@@ -232,8 +232,10 @@ impl Sealing {
         self.state.sealed();
         self.file.save(&self.state)?;
         Step::Sealed.reached();
-        let expected = self.state.head.as_ref().map(|head| &head.next_key_id);
-        Ok(self.keys.turn(expected)?)
+        if let Some(head) = &self.state.head {
+            self.keys.turn(&head.next_key_id)?;
+        }
+        Ok(())
     }
 
     /// Tells of a difference; the seal says it too.
@@ -274,12 +276,12 @@ impl Sealing {
                 );
                 return Ok(());
             }
-            Standing::Nothing => self.state.begin(),
+            Standing::Nothing => self.state.begin(now()),
             Standing::Unreadable => {
                 tracing::warn!(
                     "the store does not let the seals be listed: whether this node had a chain before is not known, and the first seal says so"
                 );
-                self.state.begin_unknown();
+                self.state.begin_unknown(now());
             }
             Standing::Resumable { head, has_other_key } => {
                 tracing::warn!(
@@ -297,6 +299,22 @@ impl Sealing {
     fn foreign(&self, path: String) -> SealingError {
         SealingError::Foreign { cluster: self.state.cluster.clone(), node: self.state.node.clone(), path }
     }
+}
+
+/// The key at `path`, which is to be the one that the newest seal names.
+fn open_key(path: &Path, state: &State) -> Result<KeyFile, KeyFileError> {
+    let mut keys = KeyFile::open(path)?;
+    if let Some(head) = &state.head {
+        keys.turn(&head.next_key_id)?;
+        if keys.id() != head.next_key_id {
+            tracing::error!(
+                key = %path.display(),
+                id = %keys.id(),
+                "this is not the key that the newest seal names: whoever verifies the chain will see that it changed"
+            );
+        }
+    }
+    Ok(keys)
 }
 
 fn now() -> Time {

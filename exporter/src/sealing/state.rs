@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use podwitness_runtime::durable;
 use podwitness_schemas::layout;
 use podwitness_seals::balance::{KernelBalance, Rows};
 use podwitness_seals::document;
-use podwitness_seals::key::KeyId;
-use podwitness_seals::seal::{Chain, Gap, NamespaceRetention, PolicyInForce, Seal, SealedObject};
+use podwitness_seals::key::{KeyId, PrivateKey};
+use podwitness_seals::seal::{Asked, Chain, Gap, NamespaceRetention, PolicyInForce, Seal, SealedObject};
 use podwitness_seals::time::Time;
 use podwitness_seals::{hex, sha256, unhex};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::keys::Keys;
 use crate::staging::{Plan, PlannedFile, PlannedPosition};
 
 /// The version of the file. Another one is refused: a chain is not continued on a guess.
@@ -98,7 +98,7 @@ pub struct Staged {
     pub key_id: KeyId,
     /// That key's public half.
     pub key_pem: String,
-    /// The longest lock of what it lists: it is worth as long as they are.
+    /// Until when it is locked, where the store does that.
     #[serde(default)]
     pub locked_until: Option<Time>,
     /// What is the head when it is put.
@@ -106,17 +106,20 @@ pub struct Staged {
 }
 
 impl Staged {
-    pub(super) fn sign(seal: &Seal, keys: &Keys) -> Self {
+    /// Signs a seal. It is worth as long as what it lists, and as other evidence of its time, which is kept until
+    /// `keep_until`: that nothing happened then is evidence too.
+    pub fn sign(seal: &Seal, key: &PrivateKey, keep_until: Time) -> Self {
         let bytes = document::to_bytes(seal);
-        let signature = keys.sign(&bytes);
+        let signature = key.sign(&bytes);
+        let locks = seal.objects.iter().filter_map(|object| object.locked_until);
         Self {
             path: layout::seal_path(&seal.cluster, &seal.node, &seal.boot, seal.seal),
             head: Head::of(seal, &bytes),
             document: String::from_utf8(bytes).expect("canonical JSON is UTF-8"),
             signature: hex(&signature),
-            key_id: keys.id(),
-            key_pem: keys.public_pem(),
-            locked_until: seal.objects.iter().filter_map(|object| object.locked_until).max(),
+            key_id: key.public().id(),
+            key_pem: key.public().to_pem(),
+            locked_until: locks.chain([keep_until]).max(),
         }
     }
 
@@ -126,7 +129,7 @@ impl Staged {
     }
 
     /// The signature's bytes.
-    pub(super) fn signature(&self) -> Vec<u8> {
+    pub fn signature(&self) -> Vec<u8> {
         unhex(&self.signature).unwrap_or_default()
     }
 }
@@ -221,14 +224,14 @@ impl State {
     }
 
     /// Begins a chain where the store has none.
-    pub(super) fn begin(&mut self) {
+    pub fn begin(&mut self, now: Time) {
         self.chain = Chain::Begins;
-        self.begun.get_or_insert_with(super::now);
+        self.begun.get_or_insert(now);
     }
 
     /// Begins a chain where the store does not say whether it has one.
-    pub(super) fn begin_unknown(&mut self) {
-        self.begin();
+    pub(super) fn begin_unknown(&mut self, now: Time) {
+        self.begin(now);
         self.chain = Chain::Unknown;
     }
 
@@ -237,6 +240,11 @@ impl State {
         self.chain = Chain::Resumed;
         self.is_mid_boot = true;
         self.head = Some(head);
+    }
+
+    /// How long evidence that is no namespace's alone is kept now, in seconds.
+    pub fn longest_asked(&self, default: Duration) -> u64 {
+        Asked::of(&self.retention, None, default.as_secs()).seconds
     }
 
     /// Adds what a batch put, once.
@@ -291,26 +299,17 @@ impl State {
     }
 
     /// Keeps a seal that is signed; what it says is not said again.
-    pub(super) fn stage(&mut self, staged: Staged, seal: &Seal) {
-        debug_assert_eq!(staged.head.seal, seal.seal);
+    pub fn stage(&mut self, staged: Staged) {
         self.staged = Some(staged);
         self.window = Window::default();
         self.chain = Chain::Continues;
     }
 
     /// The staged seal is in the store.
-    pub(super) fn sealed(&mut self) {
+    pub fn sealed(&mut self) {
         if let Some(staged) = self.staged.take() {
             self.head = Some(staged.head);
         }
-    }
-
-    /// Takes over `seal`, of these bytes, as put, without a key and a store.
-    #[cfg(test)]
-    pub(super) fn advance(&mut self, seal: &Seal, bytes: &[u8]) {
-        self.window = Window::default();
-        self.chain = Chain::Continues;
-        self.head = Some(Head::of(seal, bytes));
     }
 }
 

@@ -9,7 +9,7 @@ use podwitness_seals::seal::{Chain, NamespaceRetention, Seal, Sealer};
 use podwitness_seals::time::Time;
 
 use super::head::{FoundSeal, Newest, Standing, judge};
-use super::state::{Head, Noted, State};
+use super::state::{Head, Noted, Staged, State};
 use super::{Circumstances, Facts, compose};
 use crate::staging::{Content, Plan, PlannedFile};
 
@@ -69,13 +69,19 @@ fn key(seed: u8) -> KeyId {
 
 fn begun() -> State {
     let mut state = State::new("lab", "node-a");
-    state.begin();
+    state.begin(Time::from_micros(0));
     state
+}
+
+/// Takes `seal` over as signed and put.
+fn put(state: &mut State, seal: &Seal) {
+    state.stage(Staged::sign(seal, &PrivateKey::from_seed(&[1; 32]), seal.window.end));
+    state.sealed();
 }
 
 fn seal(state: &mut State, minute: i64) -> Seal {
     let seal = compose(state, &at(minute));
-    state.advance(&seal, &document::to_bytes(&seal));
+    put(state, &seal);
     seal
 }
 
@@ -151,6 +157,36 @@ fn a_clock_that_is_set_back_breaks_no_chain() {
     assert_eq!((back.window.start.micros(), back.window.end.micros()), (10 * MINUTE_US, 3 * MINUTE_US));
 }
 
+#[test]
+fn a_seal_is_locked_as_long_as_what_it_lists_and_an_idle_one_as_other_evidence_of_its_time() {
+    let mut state = begun();
+    let key = PrivateKey::from_seed(&[1; 32]);
+    let at_minute = |minute: i64| Time::from_micros(minute * MINUTE_US);
+    let until = |state: &State| {
+        let seal = compose(state, &at(1));
+        let day = Duration::from_secs(86_400);
+        Staged::sign(&seal, &key, seal.window.end.after(state.longest_asked(day))).locked_until
+    };
+    assert_eq!(until(&state), Some(at_minute(1 + 24 * 60)), "an idle one");
+    let mut locked = file("shop", (1, 1), &[]);
+    locked.locked_until = Some(at_minute(9000).into());
+    state.note(&plan(1, vec![locked]));
+    assert_eq!(until(&state), Some(at_minute(9000)));
+    let asked = NamespaceRetention {
+        namespace: "bank".to_owned(),
+        seconds: 864_000,
+        hold: false,
+        addresses: "full".to_owned(),
+    };
+    state.retention = vec![asked];
+    assert_eq!(until(&state), Some(at_minute(1 + 240 * 60)), "the longest that anybody asks for");
+}
+
+#[test]
+fn the_namespace_of_unknown_pods_has_one_name() {
+    assert_eq!(podwitness_seals::seal::UNKNOWN_NAMESPACE, podwitness_spool::UNKNOWN_NAMESPACE);
+}
+
 fn found(seal: &Seal) -> FoundSeal {
     let head = Head::of(seal, &document::to_bytes(seal));
     FoundSeal { path: head.path, number: seal.seal, bytes: document::to_bytes(seal) }
@@ -183,7 +219,7 @@ fn a_chain_is_taken_up_by_its_own_node_alone() {
     // Another node has gone on with it.
     let mut other = state.clone();
     let second = compose(&other, &Circumstances { boot: "boot-2".to_owned(), ..at(101) });
-    other.advance(&second, &document::to_bytes(&second));
+    put(&mut other, &second);
     let newest = Newest::Seals(vec![found(&second)]);
     assert!(matches!(judged(&state, &newest, "boot-1", 1, 102), Standing::Foreign { .. }));
     assert_eq!(judged(&other, &newest, "boot-2", 1, 102), Standing::Known);

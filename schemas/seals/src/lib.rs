@@ -1,8 +1,8 @@
 //! The signed documents of the evidence, as `schemas/FORMAT.md` specifies them: what a seal and a deletion hold, their one
 //! form as bytes, the keys that sign them, and the equation of the balance that they state.
 //!
-//! Nothing here reads or writes a file or a store: the exporter makes seals, `podwitness retain` makes deletions,
-//! `podwitness verify` checks both.
+//! Nothing here reads or writes a store: the exporter makes seals, `podwitness retain` makes deletions, `podwitness verify`
+//! checks both.
 //!
 //! | module | what it owns |
 //! | --- | --- |
@@ -11,6 +11,7 @@
 //! | [`deletion`] | what a deletion holds |
 //! | [`balance`] | what was counted on the way, and the only place that says when it is right |
 //! | [`key`] | keys, their ids, signatures |
+//! | [`key_file`] | the files of a key that signs, and how another takes its place |
 //! | [`time`] | times as documents have them |
 #![forbid(unsafe_code)]
 
@@ -18,6 +19,7 @@ pub mod balance;
 pub mod deletion;
 pub mod document;
 pub mod key;
+pub mod key_file;
 pub mod seal;
 pub mod time;
 

@@ -201,6 +201,36 @@ pub struct NamespaceRetention {
     pub addresses: String,
 }
 
+/// The namespace of records whose pod is not known; no Kubernetes namespace can be called so.
+pub const UNKNOWN_NAMESPACE: &str = "_unknown";
+
+/// What is asked for evidence of one namespace, or of none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// How long it is to be kept after the last time in it, in seconds.
+    pub seconds: u64,
+    /// Whether nothing of it may be deleted.
+    pub hold: bool,
+}
+
+impl Asked {
+    /// What `retention` asks for evidence of `namespace`; `default` seconds hold where it has nothing of that namespace.
+    /// What is no namespace's alone (`None`, and [`UNKNOWN_NAMESPACE`]) explains all of them: the longest holds for it, and
+    /// any hold.
+    pub fn of(retention: &[NamespaceRetention], namespace: Option<&str>, default: u64) -> Self {
+        let of_all = matches!(namespace, None | Some(UNKNOWN_NAMESPACE));
+        let asked = || retention.iter().filter(|asked| of_all || Some(asked.namespace.as_str()) == namespace);
+        let longest = asked().map(|asked| asked.seconds).max();
+        let seconds = if of_all { longest.unwrap_or(0).max(default) } else { longest.unwrap_or(default) };
+        Self { seconds, hold: asked().any(|asked| asked.hold) }
+    }
+
+    /// Whether that keeps what has its last time at `last_time` from being deleted at `time`.
+    pub fn keeps(self, last_time: Time, time: Time) -> bool {
+        self.hold || last_time.after(self.seconds) > time
+    }
+}
+
 impl SealedObject {
     /// What its namespace asks for, and until when it is to be kept by that; `None` where `retention` has nothing of that
     /// namespace.
