@@ -1,11 +1,11 @@
 //! `podwitness retain`: deletes what need not be kept any more, and signs what it deleted.
 //!
 //! `wishes` (how long things are kept) and `history` (what is sealed and was deleted, read through `chain`) say what may
-//! go; `protocol` says in which order it goes; `key_file` is what this command keeps on its own disk.
+//! go; `protocol` says in which order it goes; `deleter` is what this command keeps on its own disk.
 
 mod chain;
+mod deleter;
 mod history;
-mod key_file;
 mod output;
 mod protocol;
 #[cfg(test)]
@@ -26,7 +26,7 @@ use podwitness_store::{Marker, Store, url_of};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
 use chain::Keys;
-use key_file::KeyFile;
+use deleter::Deleter;
 use protocol::{Run, Step, Stop};
 use wishes::Wishes;
 
@@ -49,7 +49,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE", default_value = "podwitness.yaml")]
     config: PathBuf,
 
-    /// The key that signs deletions; made where it is absent. Its folder must be kept, and be writable
+    /// The key that signs deletions; made where it is absent. Its folder must be kept, and be writable. A file KEY.next beside
+    /// it (empty, for a key made here) is the key that takes its place: the next deletion says so
     #[arg(long, value_name = "FILE", required_unless_present_any = ["dry_run", "lifecycle"])]
     key: Option<PathBuf>,
 
@@ -113,6 +114,7 @@ async fn work(arguments: &Arguments, store: &Store, wishes: &Wishes, trusted: Op
     let interrupt = Interrupt::listen()?;
     let progress = ProgressBar::new_spinner().with_message("objects deleted");
     let at = |step: Step| {
+        step.reached();
         if step == Step::Deleted {
             progress.inc(1);
         }
@@ -123,8 +125,8 @@ async fn work(arguments: &Arguments, store: &Store, wishes: &Wishes, trusted: Op
         let (history, altered) = run.look().await.map_err(failure)?;
         return output::plan(&history, &altered, arguments.output);
     };
-    let key = KeyFile::open(key).map_err(Failure::question)?;
-    let outcome = run.delete(&key).await.map_err(failure)?;
+    let mut deleter = Deleter::open(key).map_err(Failure::question)?;
+    let outcome = run.delete(&mut deleter).await.map_err(failure)?;
     progress.finish_and_clear();
     output::outcome(&outcome, arguments.output)
 }

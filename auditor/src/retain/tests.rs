@@ -12,7 +12,7 @@ use podwitness_seals::time::Time;
 use podwitness_store_fixture::Gateway;
 use tempfile::TempDir;
 
-use super::key_file::KeyFile;
+use super::deleter::Deleter;
 use super::protocol::{Outcome, Run, Step, Stop};
 use super::wishes::{Kept, Wishes};
 use root::{DAY, Root, at_day};
@@ -33,12 +33,12 @@ fn wishes(retention: &[NamespaceRetention]) -> Wishes {
     }
 }
 
-async fn delete(root: &Root, key: &KeyFile, wishes: &Wishes, now: Time) -> Result<Outcome, Stop> {
+async fn delete(root: &Root, key: &mut Deleter, wishes: &Wishes, now: Time) -> Result<Outcome, Stop> {
     Run { store: &root.store, wishes, trusted: None, now, at: &ON }.delete(key).await
 }
 
-fn key(folder: &TempDir) -> KeyFile {
-    KeyFile::open(&folder.path().join("retain.key")).unwrap()
+fn key(folder: &TempDir) -> Deleter {
+    Deleter::open(&folder.path().join("retain.key")).unwrap()
 }
 
 fn refusal(outcome: Result<Outcome, Stop>) -> String {
@@ -64,8 +64,8 @@ async fn what_is_past_its_time_goes_and_is_signed_and_the_rest_stays() {
     let mut root = Root::in_folder(folder.path());
     five_days(&mut root, 2, 4).await;
     let wishes = wishes(&[asks("shop", 2, false), asks("bank", 4, false)]);
-    let key = key(&keys);
-    let outcome = delete(&root, &key, &wishes, at_day(5)).await.unwrap();
+    let mut key = key(&keys);
+    let outcome = delete(&root, &mut key, &wishes, at_day(5)).await.unwrap();
     // A day's records end at its end: shop's of days 0 to 2 and bank's of day 0 are past.
     assert_eq!((outcome.deleted, outcome.refused.len()), (4, 0), "{outcome:?}");
     let left: Vec<String> = root.data().await;
@@ -81,16 +81,16 @@ async fn what_is_past_its_time_goes_and_is_signed_and_the_rest_stays() {
     let bytes = root.store.get(path).await.unwrap().unwrap();
     let deletion: Deletion = document::from_bytes(&bytes).unwrap();
     let signature = root.store.get(&format!("{path}.sig")).await.unwrap().unwrap();
-    assert!(key.key.public().verifies(&bytes, &signature));
+    assert!(key.keys.current().public().verifies(&bytes, &signature));
     assert_eq!((deletion.deletion, deletion.previous_sha256, deletion.objects.len()), (1, None, 4));
     assert!(
         deletion.objects.iter().all(|object| object.retain_until <= deletion.time && object.seal.starts_with("seals/"))
     );
-    assert!(root.store.get(&format!("keys/{}.pem", key.key.public().id())).await.unwrap().is_some());
+    assert!(root.store.get(&format!("keys/{}.pem", key.keys.current().public().id())).await.unwrap().is_some());
 
-    let again = delete(&root, &key, &wishes, at_day(5)).await.unwrap();
+    let again = delete(&root, &mut key, &wishes, at_day(5)).await.unwrap();
     assert_eq!(again, Outcome::default(), "a second run is harmless and signs nothing");
-    let later = delete(&root, &key, &wishes, at_day(6)).await.unwrap();
+    let later = delete(&root, &mut key, &wishes, at_day(6)).await.unwrap();
     assert_eq!((later.deleted, &later.deletions[..]), (2, &["deletions/cluster=c/000000000002.json".to_owned()][..]));
 }
 
@@ -120,31 +120,33 @@ async fn retention_is_extended_and_never_shortened_and_a_hold_keeps_everything()
 
 #[tokio::test]
 async fn an_interruption_at_any_step_is_finished_by_the_next_run() {
-    let steps = [Step::Staged, Step::KeyPut, Step::SignaturePut, Step::DeletionPut, Step::Deleted, Step::AllDeleted];
-    for stop_at in steps {
+    for &stop_at in Step::ALL {
         let (folder, keys) = (TempDir::new().unwrap(), TempDir::new().unwrap());
         let mut root = Root::in_folder(folder.path());
         five_days(&mut root, 2, 4).await;
         let wishes = wishes(&[asks("shop", 2, false), asks("bank", 4, false)]);
-        let key = key(&keys);
+        let mut key = key(&keys);
         let reached = Cell::new(false);
         let at = |step: Step| {
             reached.set(reached.get() || step == stop_at);
             if step == stop_at { Err(Stop::Interrupted) } else { Ok(()) }
         };
         let run = Run { store: &root.store, wishes: &wishes, trusted: None, now: at_day(5), at: &at };
-        assert_eq!(run.delete(&key).await, Err(Stop::Interrupted), "{stop_at:?}");
+        assert_eq!(run.delete(&mut key).await, Err(Stop::Interrupted), "{stop_at:?}");
         assert!(reached.get(), "{stop_at:?}");
         // Nothing is gone that no deletion in the store lists.
         let is_listed = root.store.get("deletions/cluster=c/000000000001.json").await.unwrap().is_some();
         assert!(is_listed || root.data().await.len() == 15, "{stop_at:?}");
 
         // The next run is later, and so would sign other bytes.
-        delete(&root, &key, &wishes, at_day(6)).await.unwrap_or_else(|stop| panic!("{stop_at:?}: {stop:?}"));
+        delete(&root, &mut key, &wishes, at_day(6)).await.unwrap_or_else(|stop| panic!("{stop_at:?}: {stop:?}"));
         assert_eq!(root.data().await.len(), 9, "{stop_at:?}");
         let deletions = root.deletions().await;
-        assert_eq!(deletions.iter().map(|deletion| deletion.objects.len()).collect::<Vec<_>>(), [4, 2], "{stop_at:?}");
-        assert_eq!(deletions[0].time, at_day(5), "{stop_at:?}: what was signed first is what was put");
+        let listed: Vec<_> = deletions.iter().map(|deletion| (deletion.time, deletion.objects.len())).collect();
+        // What was signed first is what was put.
+        let expected =
+            if stop_at == Step::Looked { vec![(at_day(6), 6)] } else { vec![(at_day(5), 4), (at_day(6), 2)] };
+        assert_eq!(listed, expected, "{stop_at:?}");
         assert_eq!(key.pending().unwrap(), None, "{stop_at:?}");
     }
 }
@@ -155,17 +157,17 @@ async fn a_hold_that_comes_between_signing_and_deleting_keeps_what_is_left() {
     let mut root = Root::in_folder(folder.path());
     five_days(&mut root, 2, 4).await;
     let before = wishes(&[asks("shop", 2, false), asks("bank", 4, false)]);
-    let key = key(&keys);
+    let mut key = key(&keys);
     let at = |step: Step| if step == Step::DeletionPut { Err(Stop::Interrupted) } else { Ok(()) };
     let run = Run { store: &root.store, wishes: &before, trusted: None, now: at_day(5), at: &at };
-    assert_eq!(run.delete(&key).await, Err(Stop::Interrupted));
+    assert_eq!(run.delete(&mut key).await, Err(Stop::Interrupted));
 
     let held = wishes(&[asks("shop", 2, true), asks("bank", 4, false)]);
-    let outcome = delete(&root, &key, &held, at_day(5)).await.unwrap();
+    let outcome = delete(&root, &mut key, &held, at_day(5)).await.unwrap();
     assert_eq!(outcome.deleted, 1, "bank's alone");
     assert_eq!(root.data().await.len(), 14);
     // Lifted: what was signed for goes, without another deletion.
-    let outcome = delete(&root, &key, &before, at_day(5)).await.unwrap();
+    let outcome = delete(&root, &mut key, &before, at_day(5)).await.unwrap();
     assert_eq!((outcome.deleted, outcome.deletions), (3, vec![]));
 }
 
@@ -175,19 +177,19 @@ async fn of_two_runs_at_once_one_is_told_and_deletes_nothing() {
     let mut root = Root::in_folder(folder.path());
     five_days(&mut root, 2, 4).await;
     let wishes = wishes(&[asks("shop", 2, false), asks("bank", 4, false)]);
-    let first = key(&keys);
+    let mut first = key(&keys);
     std::fs::copy(keys.path().join("retain.key"), others.path().join("retain.key")).unwrap();
-    let second = key(&others);
+    let mut second = key(&others);
     let at = |step: Step| if step == Step::Staged { Err(Stop::Interrupted) } else { Ok(()) };
     let run = Run { store: &root.store, wishes: &wishes, trusted: None, now: at_day(5), at: &at };
-    assert_eq!(run.delete(&first).await, Err(Stop::Interrupted));
+    assert_eq!(run.delete(&mut first).await, Err(Stop::Interrupted));
     // The other goes all the way while the first stands there.
-    delete(&root, &second, &wishes, Time::from_micros(at_day(5).micros() + 1)).await.unwrap();
-    let why = refusal(delete(&root, &first, &wishes, at_day(5)).await);
+    delete(&root, &mut second, &wishes, Time::from_micros(at_day(5).micros() + 1)).await.unwrap();
+    let why = refusal(delete(&root, &mut first, &wishes, at_day(5)).await);
     assert!(why.contains("another run of podwitness retain was faster"), "{why}");
-    assert_eq!(delete(&root, &first, &wishes, at_day(5)).await.unwrap(), Outcome::default());
+    assert_eq!(delete(&root, &mut first, &wishes, at_day(5)).await.unwrap(), Outcome::default());
     assert_eq!(root.deletions().await.len(), 1);
-    assert!(KeyFile::open(&keys.path().join("retain.key")).err().unwrap().contains("another run uses the key"));
+    assert!(Deleter::open(&keys.path().join("retain.key")).err().unwrap().contains("another run uses the key"));
 }
 
 #[tokio::test]
@@ -214,7 +216,7 @@ async fn nothing_is_deleted_where_the_evidence_is_not_in_order() {
             _ => root.store.put_once("deletions/cluster=c/000000000001.json.sig", "x".into()).await.unwrap(),
         }
         let wishes = wishes(&[asks("shop", 2, false), asks("bank", 4, false)]);
-        let why = refusal(delete(&root, &key(&keys), &wishes, at_day(5)).await);
+        let why = refusal(delete(&root, &mut key(&keys), &wishes, at_day(5)).await);
         assert!(why.contains(words), "{name}: {why}");
         assert_eq!(root.data().await.len(), 15, "{name}");
     }
@@ -229,7 +231,7 @@ async fn seals_of_keys_that_are_not_trusted_delete_nothing() {
     let other = podwitness_seals::key::PrivateKey::from_seed(&[9; 32]).public();
     let trusted = super::Keys::from([(other.id(), other)]);
     let run = Run { store: &root.store, wishes: &wishes, trusted: Some(&trusted), now: at_day(5), at: &ON };
-    assert!(refusal(run.delete(&key(&keys)).await).contains("is not known"));
+    assert!(refusal(run.delete(&mut key(&keys)).await).contains("is not known"));
 }
 
 #[tokio::test]
@@ -246,7 +248,7 @@ async fn an_altered_a_missing_and_an_unsealed_object_are_left_out_of_deletions()
         .await
         .unwrap();
     let wishes = wishes(&[asks("shop", 2, false), asks("bank", 4, false)]);
-    let outcome = delete(&root, &key(&keys), &wishes, at_day(5)).await.unwrap();
+    let outcome = delete(&root, &mut key(&keys), &wishes, at_day(5)).await.unwrap();
     assert_eq!(outcome.deleted, 2, "{outcome:?}");
     assert!(matches!(&outcome.refused[..], [why] if why.starts_with(shop[0].as_str())), "{outcome:?}");
     let [deletion] = &root.deletions().await[..] else { panic!() };
@@ -260,11 +262,65 @@ async fn a_key_is_made_for_its_owner_alone_and_another_one_is_refused() {
     let mut root = Root::in_folder(folder.path());
     five_days(&mut root, 2, 4).await;
     let wishes = wishes(&[asks("shop", 2, false), asks("bank", 4, false)]);
-    delete(&root, &key(&keys), &wishes, at_day(5)).await.unwrap();
+    delete(&root, &mut key(&keys), &wishes, at_day(5)).await.unwrap();
     let mode = std::fs::metadata(keys.path().join("retain.key")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let why = refusal(delete(&root, &key(&others), &wishes, at_day(6)).await);
+    let why = refusal(delete(&root, &mut key(&others), &wishes, at_day(6)).await);
     assert!(why.contains("the deletions before were signed by the key"), "{why}");
+}
+
+#[tokio::test]
+async fn another_key_is_named_by_the_one_before_and_signs_from_then_on() {
+    let (folder, keys) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let mut root = Root::in_folder(folder.path());
+    five_days(&mut root, 2, 4).await;
+    let wishes = wishes(&[asks("shop", 2, false), asks("bank", 4, false)]);
+    let next = keys.path().join("retain.key.next");
+    let mut key = key(&keys);
+    let first = key.keys.id();
+    std::fs::write(&next, "").unwrap();
+    delete(&root, &mut key, &wishes, at_day(5)).await.unwrap();
+    let second = key.keys.id();
+    assert_ne!(first, second);
+    delete(&root, &mut key, &wishes, at_day(6)).await.unwrap();
+    // Where nothing may go, the next run hands over all the same, once.
+    std::fs::write(&next, podwitness_seals::key::PrivateKey::from_seed(&[7; 32]).to_pem()).unwrap();
+    let outcome = delete(&root, &mut key, &wishes, at_day(6)).await.unwrap();
+    assert_eq!((outcome.deleted, outcome.deletions.len()), (0, 1));
+    assert_eq!(delete(&root, &mut key, &wishes, at_day(6)).await.unwrap(), Outcome::default());
+    let third = podwitness_seals::key::PrivateKey::from_seed(&[7; 32]).public().id();
+    assert_eq!(key.keys.id(), third);
+    let signed: Vec<_> =
+        root.deletions().await.iter().map(|deletion| (deletion.key_id.clone(), deletion.next_key_id.clone())).collect();
+    assert_eq!(signed, [(first, Some(second.clone())), (second.clone(), None), (second, Some(third))]);
+    // Whoever has the old key alone deletes nothing more.
+    drop(key);
+    std::fs::write(keys.path().join("retain.key"), podwitness_seals::key::PrivateKey::from_seed(&[8; 32]).to_pem())
+        .unwrap();
+    let why = refusal(delete(&root, &mut self::key(&keys), &wishes, at_day(8)).await);
+    assert!(why.contains("the deletions before were signed by the key"), "{why}");
+}
+
+#[tokio::test]
+async fn an_interruption_at_any_step_hands_over_once() {
+    for &stop_at in Step::ALL {
+        let (folder, keys) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+        let mut root = Root::in_folder(folder.path());
+        five_days(&mut root, 2, 4).await;
+        let wishes = wishes(&[asks("shop", 2, false), asks("bank", 4, false)]);
+        let mut key = key(&keys);
+        std::fs::write(keys.path().join("retain.key.next"), "").unwrap();
+        let at = |step: Step| if step == stop_at { Err(Stop::Interrupted) } else { Ok(()) };
+        let run = Run { store: &root.store, wishes: &wishes, trusted: None, now: at_day(5), at: &at };
+        assert_eq!(run.delete(&mut key).await, Err(Stop::Interrupted), "{stop_at:?}");
+        drop(key);
+        let mut key = self::key(&keys);
+        delete(&root, &mut key, &wishes, at_day(6)).await.unwrap_or_else(|stop| panic!("{stop_at:?}: {stop:?}"));
+        let deletions = root.deletions().await;
+        assert_eq!(deletions.iter().filter(|deletion| deletion.next_key_id.is_some()).count(), 1, "{stop_at:?}");
+        assert_eq!(deletions[0].next_key_id, Some(key.keys.id()), "{stop_at:?}");
+        assert!(!keys.path().join("retain.key.next").exists(), "{stop_at:?}");
+    }
 }
 
 #[tokio::test]
@@ -280,14 +336,14 @@ async fn a_lock_that_has_not_ended_is_told_and_stops_nothing_else() {
     root.store.put_locked(&path, root.bytes(&path), until).await.unwrap().unwrap();
     root.seal(5).await;
     let wishes = wishes(&[asks("shop", 2, false), asks("bank", 4, false)]);
-    let key = key(&keys);
-    let outcome = delete(&root, &key, &wishes, at_day(8)).await.unwrap();
+    let mut key = key(&keys);
+    let outcome = delete(&root, &mut key, &wishes, at_day(8)).await.unwrap();
     assert_eq!(outcome.deleted, 5 + 4, "{outcome:?}");
     let [refused] = &outcome.refused[..] else { panic!("{outcome:?}") };
     assert!(refused.contains(&path) && refused.ends_with("a later run will"), "{refused}");
     assert!(root.store.get(&path).await.unwrap().is_some(), "it was hidden");
     // It is in the deletion, and the next run tries again without signing anew.
-    let again = delete(&root, &key, &wishes, at_day(8)).await.unwrap();
+    let again = delete(&root, &mut key, &wishes, at_day(8)).await.unwrap();
     assert_eq!((again.deleted, again.refused.len(), again.deletions.len()), (0, 1, 0), "{again:?}");
 }
 

@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 
 use podwitness_config::{Config, Source, whole_seconds};
 use podwitness_policy::{Cluster, ExternalAddresses};
-use podwitness_seals::seal::{NamespaceRetention, SealedObject};
+use podwitness_seals::seal::{Asked, NamespaceRetention, SealedObject, UNKNOWN_NAMESPACE};
 use podwitness_seals::time::Time;
 use podwitness_source::{ApiServer, DirectorySource, KubernetesSource, Update};
-use podwitness_spool::UNKNOWN_NAMESPACE;
 
 /// How long the first delivery may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -133,23 +132,15 @@ impl Wishes {
         }
     }
 
-    /// What the namespace asks for, in seconds, and whether it is on hold. What is not of one namespace (`coverage`,
-    /// `policies`, records of unknown pods) explains all of them: the longest holds, and any hold.
-    pub(crate) fn of_namespace(&self, namespace: Option<&str>) -> (u64, bool) {
-        let longest = || self.retention.iter().map(|asked| asked.seconds).fold(self.default_seconds, u64::max);
-        match namespace {
-            None | Some(UNKNOWN_NAMESPACE) => (longest(), self.retention.iter().any(|asked| asked.hold)),
-            Some(namespace) => match self.retention.iter().find(|asked| asked.namespace == namespace) {
-                Some(asked) => (asked.seconds, asked.hold),
-                None => (self.default_seconds.max(self.minimum_seconds), false),
-            },
-        }
+    /// What is asked for evidence of the namespace, or of none.
+    pub(crate) fn of_namespace(&self, namespace: Option<&str>) -> Asked {
+        Asked::of(&self.retention, namespace, self.default_seconds.max(self.minimum_seconds))
     }
 
     /// Why the object stays; `None` where it may go.
     pub(crate) fn keep(&self, object: &SealedObject, now: Time) -> Option<Kept> {
-        let (seconds, is_held) = self.of_namespace(object.namespace.as_deref());
-        if is_held {
+        let Asked { seconds, hold } = self.of_namespace(object.namespace.as_deref());
+        if hold {
             Some(Kept::Hold)
         } else if object.retain_until > now {
             Some(Kept::RetainUntil)
@@ -178,15 +169,15 @@ impl Wishes {
         let base = if root.is_empty() { String::new() } else { format!("{}/", root.trim_matches('/')) };
         let mut rules = BTreeMap::new();
         for namespace in self.namespaces.iter().map(String::as_str).chain([UNKNOWN_NAMESPACE]) {
-            let (seconds, is_held) = self.of_namespace(Some(namespace));
-            if !is_held {
+            let Asked { seconds, hold } = self.of_namespace(Some(namespace));
+            if !hold {
                 let folder = podwitness_schemas::layout::namespace_folder(&self.cluster, namespace);
                 let id = format!("podwitness-verdicts-{namespace}");
                 rules.insert(id.clone(), rule(id, format!("{base}{folder}/"), seconds));
             }
         }
-        let (seconds, is_held) = self.of_namespace(None);
-        for table in ["coverage", "policies"].into_iter().filter(|_| !is_held) {
+        let Asked { seconds, hold } = self.of_namespace(None);
+        for table in ["coverage", "policies"].into_iter().filter(|_| !hold) {
             let folder = podwitness_schemas::layout::cluster_folder(table, &self.cluster);
             let id = format!("podwitness-{table}");
             rules.insert(id.clone(), rule(id, format!("{base}{folder}/"), seconds));
