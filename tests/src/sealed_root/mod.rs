@@ -1,5 +1,5 @@
-//! Evidence roots made without a node, a kernel or a store: whole, sealed and signed, and always of the same bytes. The files are
-//! the exporter's own, made from a spool; keys, boots and times are given.
+//! Evidence roots made without a node, a kernel or a store: whole, sealed and signed, and always of the same bytes. The files and
+//! seals are the exporter's own, made from a spool; keys, boots and times are given.
 //!
 //! ```
 //! use podwitness_tests::sealed_root::{Cluster, Node, SealedRoot, micros, records};
@@ -77,12 +77,6 @@ impl Cluster {
             minimum_seconds: 0,
             retention: Vec::new(),
         }
-    }
-
-    /// Seconds for which evidence of `namespace` is kept; of `None`, what is of no namespace.
-    pub fn seconds(&self, namespace: Option<&str>) -> u64 {
-        let asked = self.retention.iter().find(|asked| Some(asked.namespace.as_str()) == namespace);
-        asked.map_or(self.default_seconds, |asked| asked.seconds)
     }
 }
 

@@ -1,22 +1,27 @@
 //! A node that witnesses and seals.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use podwitness_exporter::batch::Batch;
-use podwitness_exporter::staging::NewFile;
-use podwitness_schemas::layout;
-use podwitness_seals::balance::{Around, Balance, KernelBalance, Rows, TABLES};
+use podwitness_exporter::sealing::{Circumstances, Staged, State, compose};
+use podwitness_exporter::staging::{PLAN_VERSION, Plan, PlannedFile};
+use podwitness_seals::balance::{Around, KernelBalance};
 use podwitness_seals::key::PrivateKey;
-use podwitness_seals::seal::{Chain, ClockState, Gap, PolicyInForce, Seal, SealedObject, Sealer, Window};
+use podwitness_seals::seal::{ClockState, NamespaceRetention, Sealer};
 use podwitness_seals::sha256;
 use podwitness_seals::time::Time;
-use podwitness_spool::{Batch as Spooled, Checkpoint, Origin, Reader, Record, Writer, WriterOptions};
+use podwitness_spool::words::ExternalAddresses;
+use podwitness_spool::{
+    Batch as Spooled, Checkpoint, Damage, DamageKind, Origin, Position, Reader, Record, Trail, Writer, WriterOptions,
+};
 use tempfile::TempDir;
 
-use super::records::{Dictionary, revision_sha256};
-use super::{Cluster, SealedRoot, key};
+use super::records::Dictionary;
+use super::{Cluster, SealedRoot, key, signature_path};
 
 /// Records of one commit: few enough for the made spool.
 const RECORDS_AT_ONCE: usize = 4096;
@@ -24,54 +29,45 @@ const RECORDS_AT_ONCE: usize = 4096;
 /// A node: its boots, what it witnesses, its chain of seals. Times are in microseconds since 1970.
 pub struct Node {
     cluster: Cluster,
-    name: String,
     life: Life,
     sealer: Sealer,
     clock: ClockState,
     key: PrivateKey,
     next_key: Option<PrivateKey>,
-    sealed: Option<(u64, String)>,
-    window_start: Time,
-    window: Contents,
+    state: State,
     witnessed: u64,
     lost_unattributed: u64,
 }
 
-/// One life of the node's kernel: a spool, in which sequences run.
+/// One life of the node's kernel, in which sequences run, and the spool, which outlives it.
 struct Life {
     boot: String,
-    _folder: TempDir,
-    writer: Writer,
+    folder: TempDir,
+    writer: Option<Writer>,
     reader: Reader,
     commits: u64,
-}
-
-/// What the next seal is to list.
-#[derive(Default)]
-struct Contents {
-    objects: Vec<SealedObject>,
-    gaps: Vec<Gap>,
-    damaged_bytes: u64,
 }
 
 impl Life {
     fn begin(cluster: &Cluster, node: &str, boot: &str) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let origin = Origin {
-            cluster: cluster.name.clone(),
-            node: node.to_owned(),
-            boot: boot.to_owned(),
-            agent_version: "0.1.0".to_owned(),
-            object_sha256: sha256(b"the eBPF object"),
-        };
-        let options = WriterOptions { max_bytes: 16 << 20, segment_bytes: 1 << 20 };
-        let (writer, _) = Writer::open(folder.path(), options, origin)?;
+        let writer = Some(writer(folder.path(), cluster, node, boot)?);
         let reader = Reader::open(folder.path())?;
-        Ok(Self { boot: boot.to_owned(), _folder: folder, writer, reader, commits: 0 })
+        Ok(Self { boot: boot.to_owned(), folder, writer, reader, commits: 0 })
+    }
+
+    fn reboot(&mut self, cluster: &Cluster, node: &str, boot: &str) -> Result<()> {
+        boot.clone_into(&mut self.boot);
+        // One writer at a time has a spool.
+        self.writer = None;
+        self.writer = Some(writer(self.folder.path(), cluster, node, boot)?);
+        Ok(())
     }
 
     /// The records with their places in their sequences; the spool has room for the next ones then.
-    fn through_the_spool(&mut self, mut records: Vec<Record>) -> Result<Vec<Spooled>> {
+    fn through_the_spool(&mut self, mut records: Vec<Record>, retention: &[NamespaceRetention]) -> Result<Vec<Spooled>> {
+        let dictionary = Dictionary(retention.iter().map(trail).collect::<Result<Arc<[_]>>>()?);
+        let writer = self.writer.as_mut().context("a life without a spool")?;
         let mut batches = Vec::new();
         while !records.is_empty() {
             let later = records.split_off(records.len().min(RECORDS_AT_ONCE));
@@ -79,7 +75,7 @@ impl Life {
             let ring = format!("ring-{}", self.boot);
             let checkpoint =
                 Checkpoint { ring, ring_position: self.commits, drained_epoch: 0, drained_entries: 0, sums: None };
-            self.writer.commit(std::mem::replace(&mut records, later), &Dictionary, &checkpoint)?;
+            writer.commit(std::mem::replace(&mut records, later), &dictionary, &checkpoint)?;
             while let Some(batch) = self.reader.next()? {
                 self.reader.done(batch.end)?;
                 batches.push(batch);
@@ -87,6 +83,29 @@ impl Life {
         }
         Ok(batches)
     }
+}
+
+fn writer(folder: &Path, cluster: &Cluster, node: &str, boot: &str) -> Result<Writer> {
+    let origin = Origin {
+        cluster: cluster.name.clone(),
+        node: node.to_owned(),
+        boot: boot.to_owned(),
+        agent_version: "0.1.0".to_owned(),
+        object_sha256: sha256(b"the eBPF object"),
+    };
+    let options = WriterOptions { max_bytes: 16 << 20, segment_bytes: 1 << 20 };
+    Ok(Writer::open(folder, options, origin)?.0)
+}
+
+fn trail(asked: &NamespaceRetention) -> Result<Trail> {
+    let forms = [ExternalAddresses::Full, ExternalAddresses::Truncate, ExternalAddresses::Hmac];
+    let form = forms.into_iter().find(|form| form.name() == asked.addresses);
+    Ok(Trail {
+        namespace: asked.namespace.clone(),
+        retention_seconds: asked.seconds,
+        legal_hold: asked.hold,
+        external_addresses: form.with_context(|| format!("no form {}", asked.addresses))?.number().into(),
+    })
 }
 
 impl Node {
@@ -101,17 +120,16 @@ impl Node {
     ) -> Result<Self> {
         let key = key(seed);
         root.put_key(&key.public());
+        let mut state = State::new(&cluster.name, name);
+        state.begin(Time::from_micros(start));
         Ok(Self {
             life: Life::begin(&cluster, name, boot)?,
             cluster,
-            name: name.to_owned(),
             sealer: Sealer { version: "0.1.0".to_owned(), started: Time::from_micros(start), after_crash: false },
             clock: ClockState { synchronised: true, offset_us: -12, error_us: 340 },
             key,
             next_key: None,
-            sealed: None,
-            window_start: Time::from_micros(start),
-            window: Contents::default(),
+            state,
             witnessed: 0,
             lost_unattributed: 0,
         })
@@ -119,16 +137,33 @@ impl Node {
 
     /// The node boots: sequences and the kernel's tables begin anew, and the exporter begins at `start`.
     pub fn reboot(&mut self, boot: &str, start: i64) -> Result<()> {
-        self.life = Life::begin(&self.cluster, &self.name, boot)?;
+        self.life.reboot(&self.cluster, &self.state.node, boot)?;
         (self.witnessed, self.lost_unattributed) = (0, 0);
         self.restart(start, false);
         Ok(())
     }
 
-    /// Another exporter begins at `start`.
+    /// Another exporter begins at `start`, with what the one before had on its disk.
     pub fn restart(&mut self, start: i64, after_crash: bool) {
         self.sealer.started = Time::from_micros(start);
         self.sealer.after_crash = after_crash;
+        let disk = serde_json::to_vec(&self.state).expect("the exporter writes it so");
+        self.state = serde_json::from_slice(&disk).expect("the exporter reads it so");
+    }
+
+    /// Another exporter begins at `start`, and finds nothing but the store: what was put and not sealed nobody seals.
+    pub fn restart_without_state(&mut self, start: i64) {
+        let lost = State::new(&self.state.cluster, &self.state.node);
+        match std::mem::replace(&mut self.state, lost).head {
+            Some(head) => self.state.resume(head),
+            None => self.state.begin(Time::from_micros(start)),
+        }
+        self.restart(start, false);
+    }
+
+    /// What namespaces ask for from the next commit on.
+    pub fn set_retention(&mut self, retention: Vec<NamespaceRetention>) {
+        self.cluster.retention = retention;
     }
 
     /// Whether the clock is synchronised from now on.
@@ -157,38 +192,26 @@ impl Node {
         lost: usize,
     ) -> Result<()> {
         self.witnessed += records.len() as u64;
-        let mut batches = self.life.through_the_spool(records)?;
+        let mut batches = self.life.through_the_spool(records, &self.cluster.retention)?;
         let mut left = first..first + lost;
+        let mut damages = Vec::new();
         for batch in &mut batches {
             let within = left.start.min(batch.records.len())..left.end.min(batch.records.len());
-            for record in batch.records.drain(within) {
-                self.window.damaged_bytes += 100;
-                self.window.gaps.push(gap(&record, &self.life.boot));
-            }
+            damages.extend(batch.records.drain(within).map(|_| damage(batch.end)));
             left = left.start.saturating_sub(batch.records.len())..left.end.saturating_sub(batch.records.len());
         }
-        for file in self.files(&batches)? {
-            self.window.objects.push(sealed_object(&file, &self.life.boot));
+        let Some((first, rest)) = batches.split_first() else { return Ok(()) };
+        let mut batch = Batch::begin(first, Vec::new().into());
+        rest.iter().for_each(|part| batch.append(part));
+        damages.iter().for_each(|damage| batch.lack(damage));
+        let (facts, end) = (batch.facts().clone(), batch.end().into());
+        let new = batch.into_files(Duration::from_secs(self.cluster.default_seconds))?;
+        let files = new.iter().map(|file| PlannedFile::new(file, String::new())).collect();
+        for file in new {
             root.put(&file.path, file.bytes);
         }
+        self.state.note(&Plan { version: PLAN_VERSION, end, files, facts });
         Ok(())
-    }
-
-    /// What the exporter makes of the batches: what is kept for the same time, together.
-    fn files(&self, batches: &[Spooled]) -> Result<Vec<NewFile>> {
-        let namespaces = batches.iter().flat_map(|batch| &batch.records).map(namespace).collect::<BTreeSet<_>>();
-        let mut files = Vec::new();
-        for of in &namespaces {
-            let mut parts = batches.iter().map(|batch| {
-                let records = batch.records.iter().filter(|record| namespace(record) == *of).cloned().collect();
-                Spooled { records, ..batch.clone() }
-            });
-            let Some(first) = parts.next() else { continue };
-            let mut batch = Batch::begin(&first, Vec::new().into());
-            parts.for_each(|part| batch.append(&part));
-            files.extend(batch.into_files(Duration::from_secs(self.cluster.seconds(of.as_deref())))?);
-        }
-        Ok(files)
     }
 
     /// Seals what was put since the last seal. Gives the seal's path.
@@ -201,43 +224,27 @@ impl Node {
         self.seal_as(root, end, true)
     }
 
-    fn seal_as(&mut self, root: &mut SealedRoot, end: i64, last: bool) -> String {
-        let Contents { mut objects, gaps, damaged_bytes } = std::mem::take(&mut self.window);
-        objects.sort_by(|one, other| one.path.cmp(&other.path));
-        let end = Time::from_micros(end);
-        let (number, chain, previous) = match self.sealed.take() {
-            None => (1, Chain::Begins, None),
-            Some((number, hash)) => (number + 1, Chain::Continues, Some(hash)),
-        };
-        let seal = Seal {
-            r#type: "podwitness-seal".to_owned(),
-            version: 1,
-            cluster: self.cluster.name.clone(),
-            node: self.name.clone(),
-            boot: self.life.boot.clone(),
-            seal: number,
-            chain,
-            previous_sha256: previous,
-            window: Window { start: self.window_start, end },
-            interval_seconds: self.cluster.interval_seconds,
-            last,
-            sealer: self.sealer.clone(),
-            clock: Some(self.clock),
-            balance: Balance { rows: rows(&objects), damaged_bytes, kernel: Some(self.kernel()) },
-            objects,
-            gaps,
-            policy: Some(PolicyInForce { revision: 1, sha256: revision_sha256(1) }),
-            agent_version: Some("0.1.0".to_owned()),
-            object_sha256: Some(sha256(b"the eBPF object")),
-            retention: self.cluster.retention.clone(),
-            key_id: self.key.public().id(),
-            next_key_id: self.next_key.as_ref().map(|key| key.public().id()),
-        };
-        let path = layout::seal_path(&self.cluster.name, &self.name, &self.life.boot, number);
-        let hash = root.put_document(&path, &seal, &self.key);
-        self.sealed = Some((number, hash));
-        self.window_start = end;
-        self.sealer.after_crash = false;
+    fn seal_as(&mut self, root: &mut SealedRoot, end: i64, is_last: bool) -> String {
+        self.state.window.kernel = Some(self.kernel());
+        let seal = compose(
+            &self.state,
+            &Circumstances {
+                boot: self.life.boot.clone(),
+                now: Time::from_micros(end),
+                interval: Duration::from_secs(self.cluster.interval_seconds),
+                is_last,
+                sealer: self.sealer.clone(),
+                clock: Some(self.clock),
+                key_id: self.key.public().id(),
+                next_key_id: self.next_key.as_ref().map(|key| key.public().id()),
+            },
+        );
+        let staged = Staged::sign(&seal, &self.key, seal.window.end);
+        let path = staged.path.clone();
+        root.put(&signature_path(&path), staged.signature());
+        root.put(&path, staged.document.clone().into_bytes());
+        self.state.stage(staged);
+        self.state.sealed();
         if let Some(next) = self.next_key.take() {
             self.key = next;
         }
@@ -268,54 +275,7 @@ impl Node {
     }
 }
 
-fn namespace(record: &Record) -> Option<String> {
-    match record {
-        Record::Verdict(verdict) => Some(verdict.namespace.clone()),
-        Record::Coverage(_) | Record::Policy(_) => None,
-    }
-}
-
-fn rows(objects: &[SealedObject]) -> BTreeMap<String, Rows> {
-    let of = |table: &str| objects.iter().filter(|object| object.table == table).map(|object| object.rows).sum();
-    let rows = |table| {
-        let sum = of(table);
-        Rows { spooled: sum, written: sum, sealed: sum }
-    };
-    TABLES.iter().map(|table| ((*table).to_owned(), rows(table))).collect()
-}
-
-fn gap(record: &Record, boot: &str) -> Gap {
-    let (table, seq) = match record {
-        Record::Verdict(verdict) => ("verdicts", verdict.seq),
-        Record::Coverage(coverage) => ("coverage", coverage.seq),
-        Record::Policy(version) => ("policies", version.seq),
-    };
-    Gap {
-        table: table.to_owned(),
-        namespace: namespace(record),
-        boot: boot.to_owned(),
-        first_seq: seq,
-        last_seq: seq,
-        cause: "spool-damage".to_owned(),
-    }
-}
-
-fn sealed_object(file: &NewFile, boot: &str) -> SealedObject {
-    let content = &file.content;
-    SealedObject {
-        path: file.path.clone(),
-        sha256: sha256(&file.bytes),
-        bytes: file.bytes.len() as u64,
-        table: file.path.split('/').next().expect("a path has a first part").to_owned(),
-        namespace: content.namespace.clone(),
-        boot: boot.to_owned(),
-        schema_version: content.schema_version,
-        rows: content.rows,
-        first_seq: content.first_seq,
-        last_seq: content.last_seq,
-        first_time: content.first_time.into(),
-        last_time: content.last_time.into(),
-        retain_until: content.retain_until.into(),
-        locked_until: None,
-    }
+/// A hundred bytes before `end` that could not be read.
+fn damage(end: Position) -> Damage {
+    Damage { kind: DamageKind::Frames, segment: end.segment(), offset: end.offset(), bytes: 100, end }
 }

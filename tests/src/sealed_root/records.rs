@@ -1,8 +1,10 @@
 //! Records of every table, and the definitions that they refer to.
 
+use std::sync::Arc;
+
 use podwitness_spool::words::{CoverageEvent, PolicyEvent, WitnessMode};
 use podwitness_spool::{
-    Coverage, Definitions, Identity, PolicyRule, PolicyVersion, Record, Revision, RuleSet, Verdict,
+    Coverage, Definitions, Identity, PolicyRule, PolicyVersion, Record, Revision, RuleSet, Trail, Verdict,
 };
 use podwitness_wire as wire;
 
@@ -111,11 +113,11 @@ pub fn policies(time: i64) -> [Record; 2] {
     [statement, in_force].map(Record::Policy)
 }
 
-/// Pods 1 and 2, rule sets 1 (a rule) and 2 (isolation), and any revision.
-pub(super) struct Dictionary;
+/// Pods 1 and 2, rule sets 1 (a rule) and 2 (isolation), any revision, and these trails.
+pub(super) struct Dictionary(pub(super) Arc<[Trail]>);
 
 /// SHA-256, as it were, of the policy revision `number`.
-pub(super) fn revision_sha256(number: i64) -> String {
+fn revision_sha256(number: i64) -> String {
     format!("{number:064x}")
 }
 
@@ -140,5 +142,9 @@ impl Definitions for Dictionary {
 
     fn revision(&self, number: i64) -> Option<Revision> {
         Some(Revision { number, sha256: revision_sha256(number) })
+    }
+
+    fn trails(&self) -> Option<Arc<[Trail]>> {
+        Some(Arc::clone(&self.0))
     }
 }
