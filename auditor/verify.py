@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 GREATEST = 2**53 - 1
+MINUTE = 60_000_000  # microseconds
 
 
 def text(value): return isinstance(value, str)
@@ -253,7 +254,7 @@ class Document:
         if self.is_seal:
             self.start, self.end = micros(content["window"]["start"]), micros(content["window"]["end"])
             self.interval = content["interval_seconds"] * 1_000_000
-            self.allowed = 2 * self.interval + 60_000_000
+            self.allowed = 2 * self.interval + MINUTE
         return None
 
     def follows(self, before):
@@ -471,16 +472,27 @@ class Verifier:
                     self.find("signature-stray", path, "its document is not there")
 
     def check_deletions(self):
+        chains, latest = defaultdict(list), {}  # seals; the latest time in what a deletion lists, by it, chain and namespace
+        for seal in self.documents("seals/"):
+            chains[seal.chain].append(seal)
         for document in self.documents("deletions/"):
-            held = {of["namespace"] for of in document.content["retention"] if of["hold"]}
-            for entry in document.content["objects"]:
+            content, at = document.content, micros(document.content["time"])
+            time = min(at, self.as_of + MINUTE)
+            default = max(content["minimum_seconds"], content["default_seconds"])
+            for entry in content["objects"]:
                 sealed, seal = self.listed.get(entry["path"], (None, None))
                 same = sealed and entry["seal"] == seal.path and all(entry[key] == sealed[key] for key in ("sha256", "bytes", "rows", "retain_until"))
-                if not same or entry["retain_until"] > document.content["time"] or sealed["namespace"] in held:
+                if not same or micros(entry["retain_until"]) > time or keeps(content["retention"], default, sealed["namespace"], micros(sealed["last_time"]), time):
                     self.find("retention-early", entry["path"], "it must not be deleted, or not by these words", document.path)
+                if same:
+                    of = document, seal.chain, sealed["namespace"]
+                    latest[of] = max(latest.get(of, -2**63), micros(sealed["last_time"]))
                 if entry["path"] in self.paths and entry["path"] not in self.deleted:
                     self.note("not-deleted-yet", entry["path"], "a deletion lists it, and it is still there")
                 self.deleted.add(entry["path"])
+        for (document, folder, namespace), last_time in latest.items():
+            if is_kept_throughout(chains[folder], micros(document.content["time"]), namespace, last_time):
+                self.find("retention-disregarded", document.path, f"{folder} asks before and after it to keep what it lists of {namespace}")
 
     def check_sealed(self):
         for path, (entry, seal) in self.listed.items():
@@ -565,6 +577,25 @@ def sequence_of(entry):
 
 def node_folder(node):
     return "seals/cluster={}/node={}".format(*map(encode, node.split("/")))
+
+
+def keeps(retention, default, namespace, last_time, time):
+    """Whether what namespaces ask for keeps what has its last time at `last_time` from being deleted at `time` (section 6)."""
+    of_all = namespace in (None, "_unknown")
+    asked = [of for of in retention if of_all or of["namespace"] == namespace]
+    seconds = [of["seconds"] for of in asked] or [default]
+    return any(of["hold"] for of in asked) or last_time + max(seconds + [default] * of_all) * 1_000_000 > time
+
+
+def is_kept_throughout(seals, time, namespace, last_time):
+    """Whether the newest seal that ended by `time`, and those behind it up to one that lists what was all made later, keep it."""
+    before = next((at for at in reversed(range(len(seals))) if seals[at].end <= time), len(seals))
+    for seal in seals[before:]:
+        if not keeps(seal.content["retention"], 0, namespace, last_time, time):
+            return False
+        if seal is not seals[before] and any(micros(entry["first_time"]) > time for entry in seal.content["objects"]):
+            return True
+    return False
 
 
 def lost(kernel):

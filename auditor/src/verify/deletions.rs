@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use podwitness_seals::deletion::{DeletedObject, Deletion};
-use podwitness_seals::seal::SealedObject;
+use podwitness_seals::seal::{Asked, GRACE_SECONDS, NamespaceRetention, SealedObject};
 use podwitness_seals::time::Time;
 
 use super::context::Context;
@@ -22,11 +22,13 @@ pub(super) struct Deletions {
 }
 
 /// A deletion, without what it lists.
-struct Known {
-    path: String,
-    time: Time,
-    /// The namespaces of which nothing may be deleted.
-    held: HashSet<String>,
+pub(super) struct Known {
+    pub(super) path: String,
+    /// When it was signed.
+    pub(super) time: Time,
+    retention: Vec<NamespaceRetention>,
+    /// What holds of a namespace that asks for nothing, in seconds.
+    default: u64,
 }
 
 /// An object that a deletion lists.
@@ -79,8 +81,12 @@ impl Deletions {
 
     fn add(&mut self, path: &str, content: &Deletion) {
         let deletion = self.documents.len();
-        let held = content.retention.iter().filter(|asked| asked.hold).map(|asked| asked.namespace.clone()).collect();
-        self.documents.push(Known { path: path.to_owned(), time: content.time, held });
+        self.documents.push(Known {
+            path: path.to_owned(),
+            time: content.time,
+            retention: content.retention.clone(),
+            default: content.default_seconds.max(content.minimum_seconds),
+        });
         for object in &content.objects {
             let listed = Listed { deletion, entry: entry_of(object), confirmed: AtomicBool::new(false) };
             self.objects.entry(PathName::of(&object.path)).or_default().push(listed);
@@ -92,6 +98,19 @@ impl Deletions {
         self.documents.len()
     }
 
+    /// The deletion of this place in the order of deletions.
+    pub(super) fn get(&self, deletion: usize) -> &Known {
+        &self.documents[deletion]
+    }
+
+    /// The deletions that list `object`, which the seal at `seal` lists, as it does.
+    pub(super) fn of<'a>(&'a self, object: &SealedObject, seal: &str) -> impl Iterator<Item = usize> + use<'a> {
+        let expected = entry(&object.sha256, object.bytes, object.rows, object.retain_until, seal);
+        let listed = self.objects.get(&PathName::of(&object.path)).into_iter().flatten();
+        let same = listed.filter(move |listed| listed.entry == expected);
+        same.inspect(|listed| listed.confirmed.store(true, Ordering::Relaxed)).map(|listed| listed.deletion)
+    }
+
     /// Whether a deletion lists `path`.
     pub(super) fn names(&self, path: &str) -> bool {
         self.objects.contains_key(&PathName::of(path))
@@ -99,22 +118,21 @@ impl Deletions {
 
     /// Whether a deletion lists `object`, which the seal at `seal` lists. Tells where it must not.
     pub(super) fn lists(&self, context: &Context<'_>, object: &SealedObject, seal: &str) -> bool {
-        let Some(listed) = self.objects.get(&PathName::of(&object.path)) else { return false };
-        let expected = entry(&object.sha256, object.bytes, object.rows, object.retain_until, seal);
-        for listed in listed.iter().filter(|listed| listed.entry == expected) {
-            listed.confirmed.store(true, Ordering::Relaxed);
-            let deletion = &self.documents[listed.deletion];
-            let tell = |why: String| {
-                context.report.finding(FindingCode::RetentionEarly, &object.path, Some(&deletion.path), why);
-            };
-            if deletion.time < object.retain_until {
-                tell(format!("it was deleted at {}, and must be kept until {}", deletion.time, object.retain_until));
+        for deletion in self.of(object, seal) {
+            let Known { path, time, retention, default } = self.get(deletion);
+            let tell = |why: String| context.report.finding(FindingCode::RetentionEarly, &object.path, Some(path), why);
+            // A deletion that is dated tomorrow says nothing of today.
+            let time = *time.min(&context.as_of.after(GRACE_SECONDS));
+            if time < object.retain_until {
+                tell(format!("it was deleted at {time}, and must be kept until {}", object.retain_until));
             }
-            if let Some(namespace) = object.namespace.as_ref().filter(|namespace| deletion.held.contains(*namespace)) {
-                tell(format!("it was deleted while the namespace {namespace} was on hold"));
+            let asked = Asked::of(retention, object.namespace.as_deref(), *default);
+            if asked.keeps(object.last_time, time) {
+                let what = if asked.hold { "a legal hold".to_owned() } else { format!("{} s", asked.seconds) };
+                tell(format!("it was deleted at {time}, and by what the deletion itself says {what} was asked for it"));
             }
         }
-        true
+        self.names(&object.path)
     }
 
     /// Tells what deletions list that no seal lists so. To be asked when all seals are read.

@@ -59,6 +59,7 @@ words! {
         Balance = "balance", "What was counted on the way differs: records were lost or made up between two counts.";
         RetentionEarly = "retention-early", "It was deleted when it must not be.";
         RetentionShortened = "retention-shortened", "It may be deleted sooner than its namespace asked for.";
+        RetentionDisregarded = "retention-disregarded", "It deleted what the node still had to keep, by what that node had sealed before and sealed after.";
         Stray = "stray", "It is no evidence, and stands where evidence alone does.";
         VersionHidden = "version-hidden", "The store has another version of it, which somebody has hidden.";
         ChainMissing = "chain-missing", "All seals of this node are gone, or it never sealed.";

@@ -8,13 +8,14 @@
 //!    while others go on writing. What comes later is not asked about.
 //! 2. *Deletions* (`deletions`), and then *each chain of seals* (`seals`), a piece at a time: its documents are read
 //!    and their signatures checked side by side (`document`), then what must hold between them in order (`links`,
-//!    `sequences`), then what they list, side by side again (`object`: bytes; `content`: rows).
+//!    `sequences`), then what they list, side by side again (`object`: bytes; `content`: rows), and at its end whether
+//!    deletions regarded what it asked for (`wishes`).
 //! 3. *What no seal lists* (`unsealed`), and what a store with versions hides (`versions`).
 //!
 //! # Memory
 //!
-//! Of an object there are a hash of its path, its size and a bit; of a chain the names of its seals and the last number of
-//! each sequence; and what is found. Files are read in pieces, documents and their contents leave as they came.
+//! Of an object there are a hash of its path, its size and a bit; of a chain the names and times of its seals and the last
+//! number of each sequence; of a deletion the hashes of what it lists; and what is found. Files are read in pieces, documents and their contents leave as they came.
 
 mod claims;
 mod columns;
@@ -37,6 +38,7 @@ mod sequences;
 mod told;
 mod unsealed;
 mod versions;
+mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Write as _, stdout};
@@ -55,7 +57,7 @@ use self::finding::FindingCode;
 use self::inventory::Inventory;
 use self::keys::Keys;
 use self::names::{ChainName, FOLDERS, Name};
-use self::output::Outcome;
+pub(crate) use self::output::Outcome;
 use self::progress::Progress;
 use self::report::Report;
 use self::root::Root;
@@ -105,12 +107,7 @@ enum Format {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let told = Told::new(&arguments.pin, arguments.nodes.as_deref())?;
-    let root = Root::open(&arguments.root)?;
-    let threads = if root.is_store() { STORE_THREADS } else { 0 };
-    let threads = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    let threads = threads.map_err(|error| Failure::question(format_args!("cannot start threads: {error}")))?;
-    let outcome = threads.install(|| verify(arguments, &root, &told))?;
+    let outcome = ask(arguments)?;
     let page = match arguments.output {
         Format::Text => outcome.to_text(),
         Format::Json => format!("{:#}\n", outcome.to_json()),
@@ -124,6 +121,16 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::answer(format_args!("the evidence at {} is not as it should be", arguments.root)))
+}
+
+/// What is to be said of the root.
+pub(crate) fn ask(arguments: &Arguments) -> Result<Outcome, Failure> {
+    let told = Told::new(&arguments.pin, arguments.nodes.as_deref())?;
+    let root = Root::open(&arguments.root)?;
+    let threads = if root.is_store() { STORE_THREADS } else { 0 };
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let threads = threads.map_err(|error| Failure::question(format_args!("cannot start threads: {error}")))?;
+    threads.install(|| verify(arguments, &root, &told))
 }
 
 fn verify(arguments: &Arguments, root: &Root, told: &Told) -> Result<Outcome, Failure> {

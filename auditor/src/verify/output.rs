@@ -10,7 +10,7 @@ use super::report::Found;
 use super::seals::{ChainOfSeals, Checked};
 
 /// A finished verification.
-pub(super) struct Outcome {
+pub(crate) struct Outcome {
     pub(super) root: String,
     pub(super) as_of: Time,
     /// How many keys were given; `None` where those of the evidence were used.
@@ -42,7 +42,7 @@ impl Outcome {
     }
 
     /// The shape that section 7.1 of the format describes.
-    pub(super) fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         let sum = self.sum();
         let (start, end) = self.period();
         let chains: Vec<_> = self

@@ -15,6 +15,7 @@ use super::links;
 use super::names::ChainName;
 use super::object;
 use super::sequences::{Run, Sequences};
+use super::wishes::Wishes;
 use crate::failure::Failure;
 
 /// What was checked of a chain.
@@ -86,6 +87,7 @@ pub(super) fn check(
     let jobs = std::cell::RefCell::new(Vec::new());
     let mut content = Checked::default();
     let mut kernel = None;
+    let mut wishes = Wishes::default();
     links::follow::<Seal>(
         context,
         &name,
@@ -100,6 +102,7 @@ pub(super) fn check(
             admit_losses(context, &chain.name, seal, &mut kernel, &document.path);
             let objects = chain.sequences.advance(context, seal, &document.path);
             tell_retention(context, seal, &document.path);
+            wishes.add(deletions, seal, &document.path);
             let seal = &document.path;
             let objects = objects.into_iter().map(|(object, gaps)| Job { object, gaps, seal: seal.clone() });
             jobs.borrow_mut().extend(objects);
@@ -122,6 +125,7 @@ pub(super) fn check(
     )?;
     chain.checked = Checked { seals: chain.checked.seals, ..content };
     chain.tell_end(context);
+    wishes.tell(context, deletions, &chain.name);
     for (number, path) in links::stray_signatures(&chain.name, &listing) {
         let is_next = chain.goes_on().is_some_and(|newest| number == newest.number + 1);
         if is_next {

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use podwitness_schemas::layout;
 use podwitness_seals::document;
-use podwitness_seals::seal::Chain;
+use podwitness_seals::seal::{Chain, NamespaceRetention};
 use podwitness_seals::time::Time;
 use podwitness_tests::sealed_root::golden::{Golden, golden};
 use podwitness_tests::sealed_root::{Cluster, Deletions, Node, SealedRoot, key, micros, signature_path};
@@ -119,9 +119,10 @@ fn of_keys() -> Vec<Case> {
     vec![
         case("a key has the name of another", |root| {
             let path = layout::key_path(&key(4).public().id().0);
-            root.objects.insert(path.clone(), key(5).public().to_pem().into_bytes());
+            root.objects.insert(path.clone(), key(9).public().to_pem().into_bytes());
             let mut expected = found([("key-unreadable", &path)]);
-            expected.extend(root.deletions().iter().map(|(path, _)| format!("key-missing {path}")));
+            let signed = root.deletions().into_iter().filter(|(_, deletion)| deletion.key_id == key(4).public().id());
+            expected.extend(signed.map(|(path, _)| format!("key-missing {path}")));
             expected
         }),
         case("a key is gone", |root| {
@@ -375,12 +376,28 @@ fn of_retention() -> Vec<Case> {
             deletion_of(root, micros(12, 34, 0), Cluster { retention: vec![hold], ..Cluster::named("lab") }, &path);
             found([("retention-early", &path)])
         }),
+        case("an object was deleted although its node went on asking for longer", |root| {
+            let path = first(root, OPS);
+            // What is sealed from then on follows what is asked for; what was sealed before is not touched by it.
+            rewrite(root, "node-b", |seal| {
+                if seal.seal >= 2 {
+                    let hours = 10 * 3600;
+                    let raised = |asked: &mut NamespaceRetention| (asked.hold, asked.seconds) = (false, hours);
+                    seal.retention.iter_mut().filter(|asked| asked.namespace == "ops").for_each(raised);
+                    let of_ops = seal.objects.iter_mut().filter(|object| object.namespace.as_deref() == Some("ops"));
+                    of_ops.for_each(|object| object.retain_until = object.last_time.after(hours));
+                }
+            });
+            let cluster = Cluster { default_seconds: 3600, ..Cluster::named("lab") };
+            deletion_of(root, micros(11, 5, 30), cluster, &path);
+            found([("retention-disregarded", &layout::deletion_path("lab", 3))])
+        }),
         case("a deletion lists what no seal lists", |root| {
             let (path, deletion) = root.deletions().pop().unwrap();
             let mut deletion = deletion;
             deletion.objects[0].rows += 1;
             let bytes = document::to_bytes(&deletion);
-            root.objects.insert(signature_path(&path), key(4).sign(&bytes).to_vec());
+            root.objects.insert(signature_path(&path), key(5).sign(&bytes).to_vec());
             root.objects.insert(path, bytes);
             found([("retention-early", &deletion.objects[0].path)])
         }),
@@ -392,11 +409,11 @@ fn deletion_of(root: &mut SealedRoot, time: i64, cluster: Cluster, path: &str) {
     let (last, before) = root.deletions().pop().unwrap();
     let mut apart = root.clone();
     apart.objects.retain(|path, _| !path.starts_with("deletions/"));
-    let made = Deletions::begin(&mut apart, cluster, 4).delete(&mut apart, time, &[path.to_owned()]).unwrap();
+    let made = Deletions::begin(&mut apart, cluster, 5).delete(&mut apart, time, &[path.to_owned()]).unwrap();
     let mut deletion: podwitness_seals::deletion::Deletion = document::from_bytes(&apart.objects[&made]).unwrap();
     deletion.deletion = before.deletion + 1;
     deletion.previous_sha256 = Some(podwitness_seals::sha256(&root.objects[&last]));
-    root.put_document(&layout::deletion_path("lab", deletion.deletion), &deletion, &key(4));
+    root.put_document(&layout::deletion_path("lab", deletion.deletion), &deletion, &key(5));
     root.objects.remove(path).unwrap();
 }
 

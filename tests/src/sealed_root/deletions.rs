@@ -12,6 +12,7 @@ use super::{Cluster, SealedRoot, key};
 pub struct Deletions {
     cluster: Cluster,
     key: PrivateKey,
+    next_key: Option<PrivateKey>,
     number: u64,
     previous: Option<String>,
 }
@@ -21,7 +22,14 @@ impl Deletions {
     pub fn begin(root: &mut SealedRoot, cluster: Cluster, seed: u8) -> Self {
         let key = key(seed);
         root.put_key(&key.public());
-        Self { cluster, key, number: 0, previous: None }
+        Self { cluster, key, next_key: None, number: 0, previous: None }
+    }
+
+    /// The key of `seed` signs from the deletion behind the next one on; it is put.
+    pub fn rotate_key(&mut self, root: &mut SealedRoot, seed: u8) {
+        let next = key(seed);
+        root.put_key(&next.public());
+        self.next_key = Some(next);
     }
 
     /// Signs a list of what stands at `paths`, then deletes it. `time` is in microseconds since 1970. Gives the deletion's
@@ -57,10 +65,13 @@ impl Deletions {
             retention: self.cluster.retention.clone(),
             objects,
             key_id: self.key.public().id(),
-            next_key_id: None,
+            next_key_id: self.next_key.as_ref().map(|key| key.public().id()),
         };
         let path = layout::deletion_path(&self.cluster.name, self.number);
         self.previous = Some(root.put_document(&path, &deletion, &self.key));
+        if let Some(next) = self.next_key.take() {
+            self.key = next;
+        }
         for path in paths {
             root.objects.remove(path);
         }

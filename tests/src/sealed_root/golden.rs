@@ -9,7 +9,8 @@ use super::records::{agent_started, agent_stopped, deny, enforced, loss, open, p
 use super::{Cluster, Deletions, Node, SealedRoot, asks, key, micros};
 
 /// The seed of each key, by who signs with it.
-pub const SEEDS: [(&str, u8); 4] = [("node-a", 1), ("node-a-next", 2), ("node-b", 3), ("retain", 4)];
+pub const SEEDS: [(&str, u8); 5] =
+    [("node-a", 1), ("node-a-next", 2), ("node-b", 3), ("retain", 4), ("retain-next", 5)];
 
 /// The root, and what is to be known of it.
 pub struct Golden {
@@ -21,23 +22,25 @@ pub struct Golden {
     pub as_of: i64,
 }
 
-/// The keys that an auditor was given: all but the one that node-a hands over to.
+/// The keys that an auditor was given: all but those that others hand over to.
 pub fn trusted() -> BTreeMap<&'static str, PrivateKey> {
-    SEEDS.into_iter().filter(|(name, _)| *name != "node-a-next").map(|(name, seed)| (name, key(seed))).collect()
+    SEEDS.into_iter().filter(|(name, _)| !name.ends_with("-next")).map(|(name, seed)| (name, key(seed))).collect()
 }
 
 /// Two nodes on one day. node-a: a rotated key, a clean stop, a reboot, an hour of silence, a clean end. node-b: damage in the spool, a
-/// crash of both programs, a clock that is not synchronised, losses, and a chain that goes on. Then two deletions.
+/// crash of both programs, a clock that is not synchronised, losses, and a chain that goes on. Then two
+/// deletions, of which the first hands over to another key.
 pub fn golden() -> Result<Golden> {
     let mut root = SealedRoot::new();
     let hour = 60 * 60;
     let retention = vec![asks("bank", hour, false), asks("ops", hour, true), asks("shop", 2 * hour, false)];
-    let cluster = Cluster { retention, minimum_seconds: hour, ..Cluster::named("lab") };
+    let cluster = Cluster { retention, minimum_seconds: hour, default_seconds: hour, ..Cluster::named("lab") };
     node_a(&mut root, cluster.clone())?;
     node_b(&mut root, Cluster { interval_seconds: 1800, ..cluster.clone() })?;
     let before_deletion = root.clone();
     let mut deletions = Deletions::begin(&mut root, cluster, 4);
     let bank = root.paths("verdicts/cluster=lab/namespace=bank/");
+    deletions.rotate_key(&mut root, 5);
     deletions.delete(&mut root, micros(12, 0, 0), &bank[..1])?;
     let shop = root.paths("verdicts/cluster=lab/namespace=shop/");
     deletions.delete(&mut root, micros(12, 30, 0), &[bank[1].clone(), shop[0].clone()])?;

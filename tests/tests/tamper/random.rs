@@ -29,7 +29,7 @@ fn one_of<'a>(rng: &mut Rng, paths: &'a [String]) -> &'a str {
 
 /// The key that a document names, where it is one of ours.
 fn signer(document: &Value) -> Option<PrivateKey> {
-    (1..=4).map(key).find(|key| document["key_id"] == key.public().id().0.as_str())
+    (1..=5).map(key).find(|key| document["key_id"] == key.public().id().0.as_str())
 }
 
 /// Another value in the place of one in `value`, chosen at random.

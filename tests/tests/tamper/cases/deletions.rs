@@ -1,11 +1,13 @@
-//! Deletions and their signatures: there are two, so that there is no middle.
+//! Deletions and their signatures: there are two, so that there is no middle. The first hands over to the key of the last.
 
 use podwitness_schemas::layout;
 use podwitness_seals::deletion::{DeletedObject, Deletion};
 use podwitness_seals::document;
 use podwitness_seals::key::PrivateKey;
+use podwitness_seals::seal::SealedObject;
+use podwitness_seals::time::Time;
 use podwitness_tests::sealed_root::golden::Golden;
-use podwitness_tests::sealed_root::key;
+use podwitness_tests::sealed_root::{key, micros};
 
 use super::{Case, copy, delete, find, flip, relocate, signature, size, swap, truncate};
 use crate::edit::Edit;
@@ -27,10 +29,11 @@ pub(super) fn of_deletions(golden: &Golden, expect: &Expect) -> Vec<Case> {
             cases.push(Case::new(tampering, "deletions", &format!("{which}{variant}"), edits, findings));
         };
         let breaks = if path == &first { one("chain-broken", &last) } else { Findings::new() };
-        let useless = all([expect.excuses_nothing(path), breaks.clone()]);
+        let unhanded = hands_nothing_over(path, &first, &last);
+        let useless = all([expect.excuses_nothing(path), breaks.clone(), unhanded.clone()]);
         let malformed = all([one("document-malformed", path), useless.clone()]);
         let misplaced = all([one("document-misplaced", path), useless]);
-        let altered = all([one("signature-wrong", path), breaks.clone()]);
+        let altered = all([one("signature-wrong", path), breaks.clone(), unhanded.clone()]);
         case("flip", "", vec![flip(path, find(golden, path, r#""tool_version":"0.1.0"#))], altered);
         case("flip", "-byte-0", vec![flip(path, 0)], malformed.clone());
         case("flip", "-last-byte", vec![flip(path, size(golden, path) - 1)], malformed.clone());
@@ -44,7 +47,7 @@ pub(super) fn of_deletions(golden: &Golden, expect: &Expect) -> Vec<Case> {
                 (false, true) => one("deletion-missing", path),
                 (false, false) => Findings::new(),
             };
-            all([hole, expect.excuses_nothing(path)])
+            all([hole, expect.excuses_nothing(path), unhanded.clone()])
         };
         // The signature of what could be the next one is one whose deletion is to come.
         let stray = if path == &last { Findings::new() } else { one("signature-stray", &sig) };
@@ -73,12 +76,14 @@ pub(super) fn of_deletions(golden: &Golden, expect: &Expect) -> Vec<Case> {
         case("re-order", "", vec![swap(path, other), swap(&sig, &signature(other))], all([swapped, unexcused]));
 
         let forged = key(3).sign(&golden.root.objects[path]);
-        case("re-sign", "-signature-alone", vec![Edit::put(&sig, &forged)], one("signature-wrong", path));
+        let wrong = all([one("signature-wrong", path), unhanded.clone()]);
+        case("re-sign", "-signature-alone", vec![Edit::put(&sig, &forged)], wrong);
         let by = |key: &PrivateKey, deletion: &Deletion| {
             rewritten(path, &Deletion { key_id: key.public().id(), ..deletion.clone() }, key)
         };
         let broken = if path == &first { breaks } else { one("chain-broken", path) };
         case("re-sign", "-with-a-trusted-key", by(&key(3), deletion), broken.clone());
+        let broken = all([broken, unhanded.clone()]);
         case("re-sign", "", by(&key(99), deletion), all([one("key-missing", path), broken.clone()]));
         let stranger = key(99).public();
         let with_key = [
@@ -95,57 +100,98 @@ pub(super) fn of_deletions(golden: &Golden, expect: &Expect) -> Vec<Case> {
     cases
 }
 
+/// The signature of this deletion is not good: where it is the first, the last one's key is handed over by nobody.
+fn hands_nothing_over(path: &str, first: &str, last: &str) -> Findings {
+    if path == first { one("key-untrusted", last) } else { Findings::new() }
+}
+
 /// This deletion and those behind it are gone, and what they listed stays gone.
 fn rolled_back(from: &str, first: &str, last: &str) -> Vec<Edit> {
     let gone = [first, last].into_iter().filter(|path| *path >= from);
     gone.flat_map(|path| [delete(path), delete(&signature(path))]).collect()
 }
 
-/// A third deletion that must not be: of a file that is to be kept longer, of one on hold, of one that nobody sealed; by who
-/// deletes, and by a stranger.
+/// A third deletion that must not be: of a file that is to be kept longer, of one on hold, of one that nobody sealed, against
+/// what its node says; by who deletes, and by a stranger.
 fn forged(golden: &Golden, expect: &Expect) -> Vec<Case> {
     let (last, before) = expect.deletions.last().expect("there are two");
     let path = layout::deletion_path("lab", 3);
-    let of = |namespace: Option<&str>| {
+    let files = |namespace: Option<&str>| {
         let listed =
             expect.seals.iter().flat_map(|(seal, content)| content.objects.iter().map(move |object| (seal, object)));
-        let mut here = listed.filter(|(_, object)| {
+        let here = listed.filter(|(_, object)| {
             object.namespace.as_deref() == namespace && golden.root.objects.contains_key(&object.path)
         });
-        let (seal, object) = here.next_back().expect("the root has a file of each");
-        DeletedObject {
-            path: object.path.clone(),
-            sha256: object.sha256.clone(),
-            bytes: object.bytes,
-            rows: object.rows,
-            retain_until: object.retain_until,
-            seal: seal.clone(),
-        }
+        let mut here: Vec<_> = here.map(|(seal, object)| entry(seal, object)).collect();
+        here.sort_by_key(|object| object.retain_until);
+        here
     };
-    let deletion = |object: &DeletedObject, signer: &PrivateKey, late: bool| {
-        let mut next = before.clone();
-        next.deletion = 3;
-        next.previous_sha256 = Some(podwitness_seals::sha256(&golden.root.objects[last]));
-        next.objects = vec![object.clone()];
-        next.key_id = signer.public().id();
-        if late {
-            next.time = object.retain_until;
-        }
+    // `edit` has the last say on what stands in it.
+    let deletion = |object: &DeletedObject, signer: &PrivateKey, edit: &dyn Fn(&mut Deletion)| {
+        let mut next = Deletion {
+            deletion: 3,
+            previous_sha256: Some(podwitness_seals::sha256(&golden.root.objects[last])),
+            objects: vec![object.clone()],
+            key_id: signer.public().id(),
+            ..before.clone()
+        };
+        edit(&mut next);
         [rewritten(&path, &next, signer), vec![delete(&object.path)]].concat()
     };
-    let (own, stranger) = (key(4), key(99));
-    let (shop, held, coverage) = (of(Some("shop")), of(Some("ops")), of(None));
-    let nobodys = DeletedObject { seal: expect.chain("node-a")[0].clone(), ..held.clone() };
+    let (own, stranger) = (key(5), key(99));
+    let (shop, ops, coverage) = (files(Some("shop")), files(Some("ops")), files(None));
+    let (shop_last, ops_first, ops_last) = (&shop[shop.len() - 1], &ops[0], &ops[ops.len() - 1]);
+    let nobodys = DeletedObject { seal: expect.chain("node-a")[0].clone(), ..ops_last.clone() };
     let early = |object: &DeletedObject| one("retention-early", &object.path);
-    let by_stranger = all([early(&shop), one("key-missing", &path), one("chain-broken", &path)]);
+    let by_stranger = all([early(shop_last), one("key-missing", &path), one("chain-broken", &path)]);
+    let as_it_is = |_: &mut Deletion| ();
+    let ahead = |next: &mut Deletion| next.time = shop_last.retain_until;
+    let asked_longer = |next: &mut Deletion| {
+        next.retention.iter_mut().filter(|asked| asked.namespace == "shop").for_each(|asked| asked.seconds = 86_400);
+    };
+    let by_default = |next: &mut Deletion| {
+        next.retention.retain(|asked| asked.namespace != "shop");
+        next.minimum_seconds = 86_400;
+    };
+    // While node-b has the hold in its seals before and after.
+    let without_hold = |next: &mut Deletion| {
+        next.time = Time::from_micros(micros(11, 5, 30));
+        next.retention.iter_mut().for_each(|asked| asked.hold = false);
+    };
     let case = |which: &str, edits, findings| Case::new("add", "deletions", which, edits, findings);
     vec![
-        case("forged-early", deletion(&shop, &own, false), early(&shop)),
-        case("forged-early-coverage", deletion(&coverage, &own, false), early(&coverage)),
-        case("forged-on-hold", deletion(&held, &own, true), early(&held)),
-        case("forged-of-another-seal", deletion(&nobodys, &own, true), early(&nobodys)),
-        case("forged-by-a-stranger", deletion(&shop, &stranger, false), by_stranger),
+        case("forged-early", deletion(shop_last, &own, &as_it_is), early(shop_last)),
+        case(
+            "forged-early-coverage",
+            deletion(&coverage[coverage.len() - 1], &own, &as_it_is),
+            early(&coverage[coverage.len() - 1]),
+        ),
+        case("forged-dated-ahead", deletion(shop_last, &own, &ahead), early(shop_last)),
+        case("forged-asked-longer", deletion(&shop[0], &own, &asked_longer), early(&shop[0])),
+        case("forged-below-the-minimum", deletion(&shop[0], &own, &by_default), early(&shop[0])),
+        case("forged-on-hold", deletion(ops_last, &own, &as_it_is), early(ops_last)),
+        case("forged-on-hold-of-another", deletion(&coverage[0], &own, &as_it_is), early(&coverage[0])),
+        case("forged-without-its-hold", deletion(ops_first, &own, &without_hold), one("retention-disregarded", &path)),
+        case("forged-of-another-seal", deletion(&nobodys, &own, &as_it_is), early(&nobodys)),
+        case(
+            "forged-by-the-key-before",
+            deletion(shop_last, &key(4), &as_it_is),
+            all([early(shop_last), one("chain-broken", &path)]),
+        ),
+        case("forged-by-a-stranger", deletion(shop_last, &stranger, &as_it_is), by_stranger),
     ]
+}
+
+/// How a deletion lists it.
+fn entry(seal: &str, object: &SealedObject) -> DeletedObject {
+    DeletedObject {
+        path: object.path.clone(),
+        sha256: object.sha256.clone(),
+        bytes: object.bytes,
+        rows: object.rows,
+        retain_until: object.retain_until,
+        seal: seal.to_owned(),
+    }
 }
 
 pub(super) fn of_signatures(golden: &Golden, expect: &Expect) -> Vec<Case> {
@@ -156,7 +202,9 @@ pub(super) fn of_signatures(golden: &Golden, expect: &Expect) -> Vec<Case> {
         let mut case = |tampering: &str, variant: &str, edits: Vec<Edit>, findings: Findings| {
             cases.push(Case::new(tampering, "deletion-signatures", &format!("{which}{variant}"), edits, findings));
         };
-        let (wrong, missing) = (one("signature-wrong", path), one("signature-missing", path));
+        let unhanded = hands_nothing_over(path, &first, &last);
+        let wrong = all([one("signature-wrong", path), unhanded.clone()]);
+        let missing = all([one("signature-missing", path), unhanded.clone()]);
         for (variant, at) in [("", 32), ("-byte-0", 0), ("-last-byte", size(golden, &sig) - 1)] {
             case("flip", variant, vec![flip(&sig, at)], wrong.clone());
         }
@@ -173,7 +221,12 @@ pub(super) fn of_signatures(golden: &Golden, expect: &Expect) -> Vec<Case> {
             vec![relocate(&sig, &elsewhere)],
             all([missing, one("signature-stray", &elsewhere)]),
         );
-        case("re-order", "", vec![swap(&sig, &signature(other))], all([wrong, one("signature-wrong", other)]));
+        case(
+            "re-order",
+            "",
+            vec![swap(&sig, &signature(other))],
+            all([wrong, one("signature-wrong", other), one("key-untrusted", &last)]),
+        );
     }
     cases
 }
