@@ -1,5 +1,6 @@
 //! What goes, what stays, and what an interruption at each step leaves.
 
+mod matrix;
 mod root;
 
 use std::cell::Cell;

@@ -1,15 +1,14 @@
 //! Each fault at each step of the protocol: every record is in the store once, and every file in one seal.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Write as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use podwitness_exporter::step::Step;
 use podwitness_spool::words::CoverageEvent;
 use podwitness_spool::{Record, Writer};
+use podwitness_store_fixture::SmallDisk;
 
 use crate::seals::check;
 use crate::support::{Bench, Dictionary, attached, checkpoint, effective, open, origin, rows_of, wait_until};
@@ -55,7 +54,7 @@ fn everywhere(fault: Fault) {
 
 fn attempt(step: Step, time: u32, fault: Fault) {
     let disk = SmallDisk::new();
-    let bench = Bench::on(&disk.0);
+    let bench = Bench::on(disk.path());
     let mut agent = Agent { writer: bench.writer(origin()), commits: 0 };
     agent.commit();
     let exporter = bench.start_with(("PODWITNESS_STOP_AT", &format!("{}:{time}", step.name())));
@@ -130,44 +129,10 @@ impl Agent {
     }
 }
 
-/// A file system of a few megabytes.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let options = Some("size=4m");
-        mount(Some("tmpfs"), folder.path(), Some("tmpfs"), MsFlags::empty(), options)
-            .expect("a test of a full disk mounts one: run it as root, as `make test` does");
-        Self(folder)
-    }
-
-    fn filler(&self) -> PathBuf {
-        self.0.path().join("filler")
-    }
-
-    fn fill(&self) {
-        let mut file = File::create(self.filler()).unwrap();
-        for size in [1 << 16, 1 << 12] {
-            while file.write_all(&vec![0; size]).is_ok() {}
-        }
-    }
-
-    fn free(&self) {
-        let _ = fs::remove_file(self.filler());
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = umount2(self.0.path(), MntFlags::MNT_DETACH);
-    }
-}
-
 impl Bench {
     /// A bench whose folders are on a disk.
-    fn on(disk: &tempfile::TempDir) -> Self {
-        let folder = tempfile::tempdir_in(disk.path()).unwrap();
+    fn on(disk: &Path) -> Self {
+        let folder = tempfile::tempdir_in(disk).unwrap();
         let store = tempfile::tempdir_in(folder.path()).unwrap().keep();
         Self::with_store(store, folder)
     }
