@@ -5,6 +5,8 @@
 
 mod await_daemonset;
 mod chained;
+#[cfg(test)]
+mod days;
 mod demo;
 mod doctor;
 mod evidence;

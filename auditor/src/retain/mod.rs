@@ -9,6 +9,8 @@ mod history;
 mod output;
 mod protocol;
 #[cfg(test)]
+pub(crate) mod simulated;
+#[cfg(test)]
 mod tests;
 mod wishes;
 
