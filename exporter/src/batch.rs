@@ -182,8 +182,12 @@ impl Batch {
 
     /// How long ago the oldest record happened; `None` without records.
     pub fn age(&self) -> Option<Duration> {
-        let oldest: SystemTime = self.oldest?.into();
-        Some(oldest.elapsed().unwrap_or_default())
+        Some(self.oldest()?.elapsed().unwrap_or_default())
+    }
+
+    /// When the oldest record happened; `None` without records.
+    pub fn oldest(&self) -> Option<SystemTime> {
+        self.oldest.map(Into::into)
     }
 
     /// The spool's position after the last record.

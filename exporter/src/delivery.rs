@@ -104,7 +104,7 @@ impl Delivery {
         let mut delays = delays();
         loop {
             match question(&self.store).await {
-                Ok(answer) => return Some(answer),
+                Ok(answer) => return self.succeeded(Ok(answer)),
                 Err(error) if matches!(error.kind, FailureKind::Forbidden | FailureKind::Unsupported) => {
                     tracing::warn!(kind = error.kind.name(), "{error}");
                     return None;
@@ -131,9 +131,9 @@ impl Delivery {
     }
 
     fn succeeded<T>(&mut self, outcome: Result<T, StoreError>) -> Option<T> {
-        self.answered.set(outcome.is_ok());
         match outcome {
             Ok(value) => {
+                self.answered.set(true);
                 if self.outage.take().is_some() {
                     tracing::info!("the store takes evidence again");
                 }
@@ -141,6 +141,7 @@ impl Delivery {
             }
             Err(error) => {
                 self.was_away = true;
+                self.answered.unmet_because(error.to_string());
                 self.metrics.put_failed(error.kind);
                 if self.outage.replace(error.kind) == Some(error.kind) {
                     tracing::debug!(kind = error.kind.name(), "{error}");

@@ -1,6 +1,7 @@
 //! The exporter's metrics; all names begin with `podwitness_exporter_`.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use podwitness_store::FailureKind;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -36,6 +37,8 @@ pub struct Metrics {
     pub spool_bytes: Gauge,
     /// The age of the oldest record that was read and is not in the store.
     pub oldest_unexported_age: Seconds,
+    /// When that record happened, in Unix microseconds; 0 without one.
+    oldest_unexported: AtomicI64,
     /// When an object was put last, in Unix seconds; 0 before the first.
     pub last_put_time: Seconds,
     /// Seals put.
@@ -55,6 +58,24 @@ impl Metrics {
     /// Counts a put that failed.
     pub fn put_failed(&self, kind: FailureKind) {
         self.put_failures.get_or_create(&Failure { kind: kind.name() }).inc();
+    }
+
+    /// Says when the oldest record happened that was read and is not in the store; `None` without one.
+    pub fn set_oldest_unexported(&self, time: Option<SystemTime>) {
+        let since = time.map(|time| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros());
+        self.oldest_unexported
+            .store(since.map_or(0, |since| i64::try_from(since).unwrap_or(i64::MAX)), Ordering::Relaxed);
+        self.age();
+    }
+
+    /// Brings up to date what grows older while nothing happens.
+    pub fn age(&self) {
+        let since = self.oldest_unexported.load(Ordering::Relaxed);
+        let age = (since != 0).then(|| {
+            let since = UNIX_EPOCH + Duration::from_micros(since.unsigned_abs());
+            since.elapsed().unwrap_or_default().as_secs_f64()
+        });
+        self.oldest_unexported_age.set(age.unwrap_or(0.0));
     }
 
     /// A registry of all of them.

@@ -1,5 +1,7 @@
 //! The loop: gather, stage, put, note, done, clear, and a seal when one is due; see the crate's documentation for why in this order.
 
+use std::convert::Infallible;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +23,9 @@ use crate::step::Step;
 
 /// How often the spool is looked at when nothing was there. The agent commits at most ten times a second.
 const POLL: Duration = Duration::from_millis(250);
+
+/// How often the metrics of what waits are brought up to date.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// How long a stop may take while the store is away: less than the 30 s after which Kubernetes kills.
 const GRACE: Duration = Duration::from_secs(20);
@@ -90,12 +95,26 @@ pub async fn until_stopped(exporter: Exporter, shutdown: &Shutdown) -> Result<()
         shutdown.requested().await;
         tokio::time::sleep(GRACE).await;
     };
+    let watch = watch(exporter.config.spool.path.clone(), Arc::clone(&exporter.metrics));
     tokio::select! {
         // Dropping the work is a kill like any other.
         result = work(exporter) => result,
+        never = watch => match never {},
         () = out_of_time => {
             tracing::warn!("stopped before the store had taken everything; the rest stays in the spool");
             Ok(())
+        }
+    }
+}
+
+/// Keeps the metrics true while the work waits for the store, which may take hours.
+async fn watch(spool: PathBuf, metrics: Arc<Metrics>) -> Infallible {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        metrics.age();
+        // What is wrong with a spool that cannot be looked at is the work's to say.
+        if let Ok(look) = podwitness_spool::look(&spool) {
+            metrics.spool_bytes.set(i64::try_from(look.bytes).unwrap_or(i64::MAX));
         }
     }
 }
@@ -190,6 +209,7 @@ impl Exporter {
     ) -> Result<(), RunError> {
         let end = batch.end();
         let facts = batch.facts().clone();
+        self.metrics.set_oldest_unexported(batch.oldest());
         let unresolved = batch.unresolved();
         if unresolved > 0 {
             tracing::error!(
@@ -228,8 +248,7 @@ impl Exporter {
     }
 
     fn observe(&self, open: Option<&Batch>, source: &Source) -> Result<(), SpoolError> {
-        let age = open.and_then(Batch::age).unwrap_or_default();
-        self.metrics.oldest_unexported_age.set(age.as_secs_f64());
+        self.metrics.set_oldest_unexported(open.and_then(Batch::oldest));
         self.metrics.spool_bytes.set(i64::try_from(source.bytes()?).unwrap_or(i64::MAX));
         Ok(())
     }

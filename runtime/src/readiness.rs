@@ -1,6 +1,5 @@
 //! Whether the program does its work, as a set of named conditions that are all needed.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The conditions; clones share them. Without any condition it is ready, so add them before it is served.
@@ -12,7 +11,29 @@ pub struct Readiness {
 #[derive(Debug)]
 struct Named {
     name: String,
-    met: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+enum State {
+    Met,
+    /// With the reason, where one was given.
+    Unmet(Option<String>),
+}
+
+impl Named {
+    fn set(&self, state: State) {
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    /// What a person reads; `None` while it is met.
+    fn unmet(&self) -> Option<String> {
+        match &*self.state.lock().unwrap_or_else(PoisonError::into_inner) {
+            State::Met => None,
+            State::Unmet(None) => Some(self.name.clone()),
+            State::Unmet(Some(why)) => Some(format!("{}: {why}", self.name)),
+        }
+    }
 }
 
 /// The handle of one condition, for the part of the program that knows whether it is met. When the handle is dropped
@@ -30,16 +51,15 @@ impl Readiness {
 
     /// Adds a condition, unmet at first. `name` is what a person reads at `/readyz` while it is unmet.
     pub fn condition(&self, name: impl Into<String>) -> Condition {
-        let shared = Arc::new(Named { name: name.into(), met: AtomicBool::new(false) });
+        let shared = Arc::new(Named { name: name.into(), state: Mutex::new(State::Unmet(None)) });
         self.lock().push(Arc::clone(&shared));
         Condition { shared }
     }
 
-    /// The names of the conditions that are not met, in the order in which they were added.
+    /// The names of the conditions that are not met, each with the reason where one is known, in the order in which they
+    /// were added.
     pub fn unmet(&self) -> Vec<String> {
-        let conditions = self.lock();
-        let unmet = conditions.iter().filter(|condition| !condition.met.load(Ordering::Acquire));
-        unmet.map(|condition| condition.name.clone()).collect()
+        self.lock().iter().filter_map(|condition| condition.unmet()).collect()
     }
 
     /// Whether every condition is met.
@@ -56,7 +76,12 @@ impl Readiness {
 impl Condition {
     /// Says whether it is met now.
     pub fn set(&self, met: bool) {
-        self.shared.met.store(met, Ordering::Release);
+        self.shared.set(if met { State::Met } else { State::Unmet(None) });
+    }
+
+    /// Says that it is not met now, and why, in a sentence that says what to do.
+    pub fn unmet_because(&self, why: impl Into<String>) {
+        self.shared.set(State::Unmet(Some(why.into())));
     }
 }
 
@@ -80,8 +105,11 @@ mod tests {
         assert_eq!(readiness.unmet(), ["hooks attached"]);
         hooks.set(true);
         assert!(readiness.is_ready());
-        policy.set(false);
+        policy.unmet_because("the folder is empty; fill it");
         assert!(!readiness.is_ready());
+        assert_eq!(readiness.unmet(), ["policy in force: the folder is empty; fill it"]);
+        policy.set(true);
+        assert!(readiness.is_ready());
     }
 
     #[test]

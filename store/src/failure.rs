@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::io;
 
+use http::StatusCode;
 use object_store::Error;
 
 /// Why a store cannot be opened. Nothing has been sent yet.
@@ -47,13 +48,17 @@ pub enum FailureKind {
     Full,
     /// The store cannot do this.
     Unsupported,
+    /// What was sent bears another time than the store's.
+    Clock,
+    /// The store has too much to do.
+    Busy,
     /// The store did not answer, or answered with a fault of its own.
     Unavailable,
 }
 
 impl FailureKind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Unauthenticated,
         Self::Forbidden,
         Self::Missing,
@@ -63,6 +68,8 @@ impl FailureKind {
         Self::Unlocked,
         Self::Full,
         Self::Unsupported,
+        Self::Clock,
+        Self::Busy,
         Self::Unavailable,
     ];
 
@@ -78,6 +85,8 @@ impl FailureKind {
             Self::Unlocked => "unlocked",
             Self::Full => "full",
             Self::Unsupported => "unsupported",
+            Self::Clock => "clock",
+            Self::Busy => "busy",
             Self::Unavailable => "unavailable",
         }
     }
@@ -85,7 +94,9 @@ impl FailureKind {
     /// What a person does about it, as a clause.
     pub fn advice(self) -> &'static str {
         match self {
-            Self::Unauthenticated => "check the credentials in this program's environment",
+            Self::Unauthenticated => {
+                "check this program's credentials; those that stand in its environment are read when it starts"
+            }
             Self::Forbidden => "permit these credentials to do so below the evidence root",
             Self::Missing => "create the bucket or folder, or correct the evidence root's URL",
             Self::Conflict => {
@@ -96,6 +107,8 @@ impl FailureKind {
             Self::Unlocked => "use a bucket that was made with Object Lock, or set `store.objectLock` to `auto`",
             Self::Full => "make room in the store",
             Self::Unsupported => "use a store that supports this",
+            Self::Clock => "set this machine's clock by a time server",
+            Self::Busy => "nothing needs to be done unless it lasts: then have the store allow more requests",
             Self::Unavailable => "see whether the store is up and the network leads to it",
         }
     }
@@ -106,20 +119,57 @@ impl FailureKind {
             Error::PermissionDenied { .. } => Self::Forbidden,
             Error::NotFound { .. } => Self::Missing,
             Error::NotImplemented { .. } | Error::NotSupported { .. } => Self::Unsupported,
-            other => io_cause(other).map_or_else(|| Self::of_words(&sentence(other)), Self::of_io),
+            other => io_cause(other).map_or_else(|| Self::of_words(&words(other)), Self::of_io),
+        }
+        .or_by_code(code(&words(error)).as_deref())
+    }
+
+    /// Of most statuses, `object_store` tells in words alone.
+    fn of_words(words: &str) -> Self {
+        const TOLD: &str = "status code: ";
+        let status = words.split_once(TOLD).and_then(|(_, rest)| rest.get(..3)?.parse().ok());
+        status.map_or(Self::Unavailable, Self::of_status)
+    }
+
+    /// What a status alone says (RFC 9110, RFC 4918).
+    pub(crate) fn of_status(status: StatusCode) -> Self {
+        match status {
+            StatusCode::UNAUTHORIZED => Self::Unauthenticated,
+            StatusCode::FORBIDDEN => Self::Forbidden,
+            StatusCode::NOT_FOUND => Self::Missing,
+            StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => Self::Unsupported,
+            StatusCode::TOO_MANY_REQUESTS => Self::Busy,
+            StatusCode::INSUFFICIENT_STORAGE => Self::Full,
+            _ => Self::Unavailable,
         }
     }
 
-    /// Of a listing that was refused, `object_store` tells the status in words alone.
-    fn of_words(words: &str) -> Self {
-        [
-            ("401 Unauthorized", Self::Unauthenticated),
-            ("403 Forbidden", Self::Forbidden),
-            ("404 Not Found", Self::Missing),
-        ]
-        .into_iter()
-        .find_map(|(status, kind)| words.contains(status).then_some(kind))
-        .unwrap_or(Self::Unavailable)
+    /// The same, or what the store's own word says, where that tells more: stores answer 403 or 400 to credentials that
+    /// they do not know, to such as have expired, and to a clock that is wrong.
+    #[must_use]
+    pub(crate) fn or_by_code(self, code: Option<&str>) -> Self {
+        match code {
+            Some(
+                "AuthenticationFailed"
+                | "ExpiredToken"
+                | "ExpiredTokenException"
+                | "InvalidAccessKeyId"
+                | "InvalidClientTokenId"
+                | "InvalidIdentityToken"
+                | "InvalidToken"
+                | "SignatureDoesNotMatch"
+                | "TokenRefreshRequired"
+                | "UnrecognizedClientException"
+                // So versitygw has it.
+                | "XAdminUserNotFound",
+            ) => Self::Unauthenticated,
+            Some("RequestTimeTooSkewed" | "RequestExpired") => Self::Clock,
+            Some("RequestLimitExceeded" | "ServerBusy" | "SlowDown" | "Throttling" | "ThrottlingException") => {
+                Self::Busy
+            }
+            Some("QuotaExceeded" | "XMinioStorageFull") => Self::Full,
+            _ => self,
+        }
     }
 
     pub(crate) fn of_io(error: &io::Error) -> Self {
@@ -146,6 +196,14 @@ pub struct StoreError {
     pub detail: String,
 }
 
+/// Whether there is no such object. Stores also answer 404 where there is no such bucket, and some where there is no such
+/// user, which are told by a word of their own.
+pub(crate) fn is_absent(error: &Error) -> bool {
+    const OF_OBJECTS: [&str; 3] = ["BlobNotFound", "NoSuchKey", "NoSuchVersion"];
+    matches!(error, Error::NotFound { .. })
+        && code(&words(error)).is_none_or(|code| OF_OBJECTS.contains(&code.as_str()))
+}
+
 fn io_cause(error: &Error) -> Option<&io::Error> {
     let mut source = error.source();
     while let Some(cause) = source {
@@ -157,8 +215,19 @@ fn io_cause(error: &Error) -> Option<&io::Error> {
     None
 }
 
-/// An error and its causes, on one line: stores answer with documents of several.
+/// An error and its causes, on one line, with a store's document as its code and its message.
 pub(crate) fn sentence(error: &dyn std::error::Error) -> String {
+    let text = words(error);
+    let Some((before, document)) = text.split_once('<') else { return text };
+    match (code(document), between(document, "<Message>", "</Message>")) {
+        (Some(code), Some(message)) if !message.is_empty() => format!("{before}{code}: {message}"),
+        (Some(code), _) => format!("{before}{code}"),
+        (None, _) => text,
+    }
+}
+
+/// An error and its causes, on one line: stores answer with documents of several.
+fn words(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -170,3 +239,16 @@ pub(crate) fn sentence(error: &dyn std::error::Error) -> String {
     }
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
+
+/// The word that S3, Google and Azure have for what is wrong, in the document with which they answer; also that of
+/// Amazon's service for credentials.
+fn code(text: &str) -> Option<String> {
+    between(text, "<Code>", "</Code>").map(str::to_owned)
+}
+
+fn between<'a>(text: &'a str, begin: &str, end: &str) -> Option<&'a str> {
+    Some(text.split_once(begin)?.1.split_once(end)?.0)
+}
+
+#[cfg(test)]
+mod tests;

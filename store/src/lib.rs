@@ -16,6 +16,7 @@
 //! | `folder` | what a folder needs to be as durable as an object store |
 //! | `lock` | the store's own lock: whether there is one, and until when |
 //! | `versions` | older versions, delete markers, and deleting for good where there are such |
+//! | `transport` | how long a request may take, and when none is sent |
 //! | `s3` | the four requests that `object_store` does not offer |
 //!
 //! `gs://` and `az://` are those of `object_store`; no emulator of them is in the tests.
@@ -27,6 +28,7 @@ mod lock;
 mod open;
 mod s3;
 mod store;
+mod transport;
 mod versions;
 
 pub use failure::{FailureKind, OpenError, StoreError};

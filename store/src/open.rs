@@ -16,6 +16,8 @@ use url::{ParseError, Url};
 
 use crate::failure::OpenError;
 use crate::s3::Bucket;
+#[cfg(any(feature = "azure", feature = "gcp"))]
+use crate::transport::Paced;
 
 /// How much a single call tries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -107,7 +109,10 @@ pub(crate) fn open(
         }
         #[cfg(feature = "gcp")]
         ObjectStoreScheme::GoogleCloudStorage => {
-            let builder = GoogleCloudStorageBuilder::new().with_url(url).with_retry(patience.retry());
+            let builder = GoogleCloudStorageBuilder::new()
+                .with_url(url)
+                .with_retry(patience.retry())
+                .with_http_connector(Paced::default());
             let builder = environment.fold(builder, |builder, (name, value)| match name.parse() {
                 Ok(key) if name.starts_with("google_") => builder.with_config(key, value),
                 _ => builder,
@@ -116,7 +121,10 @@ pub(crate) fn open(
         }
         #[cfg(feature = "azure")]
         ObjectStoreScheme::MicrosoftAzure => {
-            let builder = MicrosoftAzureBuilder::new().with_url(url).with_retry(patience.retry());
+            let builder = MicrosoftAzureBuilder::new()
+                .with_url(url)
+                .with_retry(patience.retry())
+                .with_http_connector(Paced::default());
             let builder = environment.fold(builder, |builder, (name, value)| match name.parse() {
                 Ok(key) if name.starts_with("azure_") => builder.with_config(key, value),
                 _ => builder,

@@ -12,13 +12,14 @@ use bytes::Bytes;
 use chrono::{DateTime, SecondsFormat, Utc};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsAuthorizer, AwsCredentialProvider};
-use object_store::client::{HttpClient, HttpConnector, HttpRequestBody, ReqwestConnector};
+use object_store::client::{HttpClient, HttpConnector, HttpRequestBody};
 use object_store::{ClientOptions, Error};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use crate::failure::{FailureKind, sentence};
 use crate::open::Patience;
+use crate::transport::Paced;
 
 /// All but the unreserved characters of RFC 3986, as signatures of version 4 want them in paths and queries.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -196,7 +197,7 @@ impl Bucket {
         let mut delay = FIRST_DELAY;
         for _ in 1..self.attempts {
             match self.send(&method, &url).await {
-                Err(refusal) if refusal.kind == FailureKind::Unavailable => {}
+                Err(refusal) if matches!(refusal.kind, FailureKind::Unavailable | FailureKind::Busy) => {}
                 answer => return answer,
             }
             tokio::time::sleep(delay).await;
@@ -240,13 +241,9 @@ impl Refusal {
         let is_locked = detail.to_ascii_lowercase().contains("object lock") && status == StatusCode::FORBIDDEN;
         let kind = match status {
             _ if is_locked => FailureKind::Locked,
-            StatusCode::UNAUTHORIZED => FailureKind::Unauthenticated,
-            StatusCode::FORBIDDEN => FailureKind::Forbidden,
-            StatusCode::NOT_FOUND => FailureKind::Missing,
-            StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => {
-                FailureKind::Unsupported
-            }
-            _ => FailureKind::Unavailable,
+            // So answer servers that do not know the request.
+            StatusCode::BAD_REQUEST => FailureKind::Unsupported.or_by_code(code.as_deref()),
+            status => FailureKind::of_status(status).or_by_code(code.as_deref()),
         };
         Self { kind, detail, code }
     }
@@ -273,7 +270,7 @@ struct Shared(Arc<Remembering>);
 
 impl HttpConnector for Shared {
     fn connect(&self, options: &ClientOptions) -> Result<HttpClient, Error> {
-        let client = ReqwestConnector::default().connect(options)?;
+        let client = Paced::default().connect(options)?;
         *self.0.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(client.clone());
         Ok(client)
     }

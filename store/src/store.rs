@@ -11,7 +11,7 @@ use object_store::{Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions}
 use podwitness_schemas::layout::{ROOT_MARKER_PATH, RootMarker};
 use sha2::{Digest, Sha256};
 
-use crate::failure::{FailureKind, OpenError, StoreError, sentence};
+use crate::failure::{FailureKind, OpenError, StoreError, is_absent, sentence};
 use crate::folder;
 use crate::lock::{LockPolicy, ObjectLock};
 use crate::open::{Opened, Patience, open};
@@ -175,13 +175,13 @@ impl Store {
         })
     }
 
-    /// The bytes at `path`; `None` where there are none, or no such bucket.
+    /// The bytes at `path`; `None` where there are none. A bucket that is not there is [`FailureKind::Missing`].
     pub async fn get(&self, path: &str) -> Result<Option<Bytes>, StoreError> {
         const ACTION: &str = "read";
         let location = self.location(ACTION, path)?;
         let found = match self.objects.get(&location).await {
             Ok(found) => found.bytes().await,
-            Err(Error::NotFound { .. }) => return Ok(None),
+            Err(error) if is_absent(&error) => return Ok(None),
             Err(error) => Err(error),
         };
         found.map(Some).map_err(|error| self.explain(ACTION, path, &error))
@@ -196,7 +196,7 @@ impl Store {
         let location = self.location(ACTION, path)?;
         let found = match self.objects.get(&location).await {
             Ok(found) => found.into_stream(),
-            Err(Error::NotFound { .. }) => return Ok(None),
+            Err(error) if is_absent(&error) => return Ok(None),
             Err(error) => return Err(self.explain(ACTION, path, &error)),
         };
         let (store, path) = (self.clone(), path.to_owned());

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
-use object_store::{Error, GetOptions, ObjectStore as _};
+use object_store::{GetOptions, ObjectStore as _};
 
-use crate::failure::{FailureKind, StoreError};
+use crate::failure::{FailureKind, StoreError, is_absent};
 use crate::s3::{Bucket, PageMarker, Refusal, VersionsPage};
 use crate::store::Store;
 
@@ -71,7 +71,7 @@ impl Store {
         let options = GetOptions { version: Some(version.to_owned()), ..GetOptions::default() };
         let found = match self.objects.get_opts(&self.location(ACTION, path)?, options).await {
             Ok(found) => found.bytes().await,
-            Err(Error::NotFound { .. }) => return Ok(None),
+            Err(error) if is_absent(&error) => return Ok(None),
             Err(error) => Err(error),
         };
         found.map(Some).map_err(|error| self.explain(ACTION, path, &error))

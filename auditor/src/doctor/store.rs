@@ -76,6 +76,7 @@ fn refused(url: &str, error: &StoreError) -> Check {
              those of this environment"
         }
         FailureKind::Missing => "create the bucket or container, or correct `store.url`",
+        FailureKind::Clock => FailureKind::Clock.advice(),
         _ => "see whether the store is up: the spool keeps evidence until it answers",
     };
     Check::failed(NAME, format!("{url}: {}", error.detail), advice)

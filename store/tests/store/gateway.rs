@@ -179,6 +179,8 @@ async fn a_bucket_that_is_not_there_is_told_whatever_is_asked() {
     let store = Store::open("s3://nowhere/x", gateway.environment()).unwrap();
     assert_eq!(store.object_lock().await.unwrap_err().kind, FailureKind::Missing);
     assert_eq!(store.put_once("a", BYTES).await.unwrap_err().kind, FailureKind::Missing);
+    assert_eq!(store.get("a").await.unwrap_err().kind, FailureKind::Missing);
+    assert_eq!(store.stream("a").await.err().unwrap().kind, FailureKind::Missing);
     assert_eq!(store.delete("a").await.unwrap_err().kind, FailureKind::Missing);
     let listed = store.list("").try_collect::<Vec<_>>().await;
     assert_eq!(listed.unwrap_err().kind, FailureKind::Missing);
@@ -193,5 +195,8 @@ async fn wrong_credentials_are_told() {
     let mut environment = gateway.environment();
     environment[1].1 = "wrong".to_owned();
     let store = Store::open("s3://plain", environment).unwrap();
-    assert_eq!(store.put_once("a", BYTES).await.unwrap_err().kind, FailureKind::Forbidden);
+    let error = store.put_once("a", BYTES).await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::Unauthenticated, "{error}");
+    let error = store.object_lock().await.unwrap_err();
+    assert_eq!(error.kind, FailureKind::Unauthenticated, "{error}");
 }

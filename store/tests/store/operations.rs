@@ -131,7 +131,11 @@ async fn s3_with_the_object_compares_its_bytes() {
 #[tokio::test]
 async fn s3_that_refuses_is_told_with_what_to_do() {
     for (status, kind, advice) in [
-        ("401 Unauthorized", FailureKind::Unauthenticated, "check the credentials in this program's environment"),
+        (
+            "401 Unauthorized",
+            FailureKind::Unauthenticated,
+            "those that stand in its environment are read when it starts",
+        ),
         ("403 Forbidden", FailureKind::Forbidden, "permit these credentials to do so below the evidence root"),
         ("404 Not Found", FailureKind::Missing, "create the bucket or folder, or correct the evidence root's URL"),
         (

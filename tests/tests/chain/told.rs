@@ -205,7 +205,7 @@ fn a_store_that_refuses_is_named_and_takes_everything_once_it_is_mended() -> Res
     wait("the exporter says that the store refuses", || {
         let (status, said) = scenario.exporter()?.get("/readyz").unwrap_or_default();
         let is_told = scenario.exporter()?.log_tail(50).contains("WARN");
-        Ok(is_told && status == 503 && said.lines().any(|line| line == "store takes evidence"))
+        Ok(is_told && status == 503 && said.lines().any(|line| line.starts_with("store takes evidence: cannot write ")))
     })?;
     let log = scenario.exporter()?.log_tail(usize::MAX);
     println!("{log}");
