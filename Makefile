@@ -70,6 +70,14 @@ bench-verify: export PODWITNESS_BENCH_MB := $(BENCH_MB)
 bench-verify: ## podwitness verify beside sha256sum on a root of BENCH_MB (takes room for it, and minutes to make it)
 	cargo bench --locked -p podwitness --bench verify
 
+# Its version is that of which CONTRIBUTING.md speaks.
+.PHONY: azurite
+azurite: ## az:// on an emulator of Azure's store, which it gets (needs node)
+	@command -v npm >/dev/null || { echo 'npm is missing: Azurite, which emulates the store of Azure, runs on node' >&2; exit 1; }
+	npm install --no-audit --no-fund --prefix $(CACHE)/azurite azurite@3.35.0
+	cargo build --locked -p podwitness
+	cargo test --locked -p podwitness-store --test azure
+
 SCRIPTS := .ci/run deploy/dev/lib.sh deploy/dev/setup deploy/dev/test deploy/image/build deploy/image/pack \
 	deploy/manifests/render tests/kernels/run \
 	$(addprefix tests/cluster/,down enter helm image keys.sh kubectl lib.sh node nodes.sh program store test up) \

@@ -19,7 +19,7 @@
 //! | `transport` | how long a request may take, and when none is sent |
 //! | `s3` | the four requests that `object_store` does not offer |
 //!
-//! `gs://` and `az://` are those of `object_store`; no emulator of them is in the tests.
+//! `gs://` and `az://` are those of `object_store`; `make azurite` tries the second on an emulator.
 #![forbid(unsafe_code)]
 
 mod failure;

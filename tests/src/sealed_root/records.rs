@@ -114,7 +114,7 @@ pub fn policies(time: i64) -> [Record; 2] {
 }
 
 /// Pods 1 and 2, rule sets 1 (a rule) and 2 (isolation), any revision, and these trails.
-pub(super) struct Dictionary(pub(super) Arc<[Trail]>);
+pub struct Dictionary(pub Arc<[Trail]>);
 
 /// SHA-256, as it were, of the policy revision `number`.
 fn revision_sha256(number: i64) -> String {
