@@ -89,6 +89,11 @@ impl Balance {
         Self { ring, sums, times, stage: Stage::Due(Instant::now()) }
     }
 
+    /// What came out before is not known: nothing can be stated of this ring.
+    pub(crate) fn forget(&mut self) {
+        self.sums = None;
+    }
+
     /// From here on everything comes out of another ring, whose maps were empty when they were made.
     pub(crate) fn change_ring(&mut self, ring: u32) {
         self.ring = ring.to_string();

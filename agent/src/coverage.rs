@@ -54,6 +54,19 @@ pub(crate) fn agent_stopped(started_us: i64) -> Coverage {
     }
 }
 
+/// The record of a spool that was lost under a node that went on.
+pub(crate) fn spool_lost() -> Coverage {
+    Coverage {
+        time_us: now_us(),
+        event: CoverageEvent::RecordsLost.number().into(),
+        reason: "spool".to_owned(),
+        detail: "the spool was lost, and with it all that was not in the store yet; what numbers in older connections meant is \
+                 not known any more, and the balance is stated again when the maps are made anew"
+            .to_owned(),
+        ..Coverage::default()
+    }
+}
+
 /// The record of the end of enforcement on this node; `detail` says what was lost with it, where something was.
 pub(crate) fn agent_detached(detail: String) -> Coverage {
     Coverage { time_us: now_us(), event: CoverageEvent::AgentDetached.number().into(), detail, ..Coverage::default() }

@@ -4,10 +4,11 @@ use std::{
     fs,
     sync::{Arc, mpsc},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
+use nix::time::{ClockId, clock_gettime};
 use podwitness_config::{Config, Mode, Source, UnknownEndpoints};
 use podwitness_datapath::{Control, Datapath, KeptSize};
 use podwitness_endpoints::Discovery;
@@ -129,8 +130,9 @@ pub(crate) fn take_up(
     is_keeping_up: Condition,
 ) -> Result<TakenUp> {
     let state_folder = config.spool.path.join(STATE_FOLDER);
+    let boot_of_spool = settings::boot_of_spool(config, &boot, uptime()?)?;
     let (spool, recovered) =
-        Writer::open(&config.spool.path, settings::spool(config), settings::origin(config, boot.clone()))?;
+        Writer::open(&config.spool.path, settings::spool(config), settings::origin(config, boot_of_spool))?;
     if recovered.torn_bytes > 0 {
         tracing::warn!(
             bytes = recovered.torn_bytes,
@@ -146,7 +148,15 @@ pub(crate) fn take_up(
     // The folder may come with the first pod.
     let endpoints = fs::read_dir(&config.endpoints.netns).map_or(0, Iterator::count);
     let options = podwitness_datapath::Options { settings, ..settings::datapath(config, endpoints) };
-    let Datapath { control, outlet, kept_sizes } = Datapath::open(&options)?;
+    let Datapath { control, outlet, kept_sizes, is_taken_over } = Datapath::open(&options)?;
+    let is_spool_lost = is_taken_over && definitions.is_new();
+    if is_spool_lost {
+        tracing::error!(
+            spool = %config.spool.path.display(),
+            "the spool was lost, and with it all that was not in the store yet; the evidence says so, and goes on"
+        );
+        definitions.leave_out(numbers_of_before()?);
+    }
     Step::MapsOpened.reached();
     let (life, crash) = Life::begin(&state_folder, &boot)
         .with_context(|| format!("cannot note in {} that the agent runs", state_folder.display()))?;
@@ -160,17 +170,35 @@ pub(crate) fn take_up(
         is_keeping_up,
         intervals: settings::intervals(config),
         life,
+        is_spool_lost,
     };
     let witness = Witness::new(parts, recovered.checkpoint.as_ref())?;
     if let Some(crash) = crash {
         tracing::warn!("the agent before had not ended in good order");
         witness.journal().coverage(crash.row());
     }
+    if is_spool_lost {
+        witness.journal().coverage(coverage::spool_lost());
+    }
     Ok(TakenUp { witness, control, kept_sizes, definitions })
 }
 
 pub(crate) fn boot_id() -> Result<String> {
     Ok(fs::read_to_string(BOOT_ID).with_context(|| format!("cannot read {BOOT_ID}"))?.trim().to_owned())
+}
+
+/// Since the kernel began, sleep included.
+fn uptime() -> Result<Duration> {
+    Ok(clock_gettime(ClockId::CLOCK_BOOTTIME).context("cannot read the clock")?.into())
+}
+
+/// A number up to which all may have been given by agents whose definitions are lost. How many they gave is not known, but
+/// they began with 1, or behind such a number: by chance they have not come as far as one of two thousand million.
+fn numbers_of_before() -> Result<u32> {
+    const LEAST: u32 = 1 << 30;
+    let mut bytes = [0; 4];
+    getrandom::fill(&mut bytes).context("the system gives no random bytes")?;
+    Ok(LEAST | u32::from_ne_bytes(bytes) >> 1)
 }
 
 /// Says which maps keep the size of an earlier start. A table of connections whose size nobody has set may be larger than

@@ -5,7 +5,7 @@ use std::time::Duration;
 use podwitness_config::{Config, Connections, LogFormat};
 use podwitness_datapath::{Attachment, Options};
 use podwitness_runtime::logging::{Format, LogOptions};
-use podwitness_spool::{Origin, WriterOptions};
+use podwitness_spool::{Origin, SpoolError, WriterOptions, newest_origin};
 use podwitness_wire::{ConnectionTimeouts, Settings};
 
 use crate::witness::Intervals;
@@ -71,6 +71,17 @@ fn nanoseconds(duration: Duration) -> u64 {
 
 pub(crate) fn spool(config: &Config) -> WriterOptions {
     WriterOptions { max_bytes: config.spool.max_bytes, segment_bytes: config.spool.segment_bytes }
+}
+
+/// The boot of records in this spool: the kernel's own name of it, with the seconds since its beginning behind it where the
+/// spool was made later. Sequences and revisions run within it: those of a spool that was lost in the middle of a boot are
+/// not given again. `uptime` is that of now.
+pub(crate) fn boot_of_spool(config: &Config, boot: &str, uptime: Duration) -> Result<String, SpoolError> {
+    Ok(match newest_origin(&config.spool.path)? {
+        None => format!("{boot}.{}", uptime.as_secs()),
+        Some(origin) if origin.boot.strip_prefix(boot).is_some_and(|rest| rest.starts_with('.')) => origin.boot,
+        Some(_) => boot.to_owned(),
+    })
 }
 
 pub(crate) fn origin(config: &Config, boot: String) -> Origin {

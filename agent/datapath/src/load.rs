@@ -51,6 +51,8 @@ pub struct Datapath {
     pub outlet: Outlet,
     /// The maps that were there already with another size than the options say.
     pub kept_sizes: Vec<KeptSize>,
+    /// Whether an agent of this boot had made the maps before.
+    pub is_taken_over: bool,
 }
 
 /// A map that keeps the size with which it was made.
@@ -104,6 +106,7 @@ impl Datapath {
             // Numbers are not given twice within a boot.
             older.pass_numbers_on(&state);
         }
+        let is_taken_over = state.epoch() != 0 || older.is_some();
         if state.epoch() == 0 {
             // Epochs begin with 1, so that a checkpoint's 0 means that none was drained.
             state.turn_epoch();
@@ -161,7 +164,7 @@ impl Datapath {
             Outlet { records, hand_over, sweep, learn, counters, connection_capacity, grace: Arc::clone(&grace) };
         let hooks = Hooks::new(pins, options.attachment)?;
         let control = Control { programs, slots, hooks, state, grace, carry, _lock: lock };
-        Ok(Self { control, outlet, kept_sizes: kept_sizes.collect() })
+        Ok(Self { control, outlet, kept_sizes: kept_sizes.collect(), is_taken_over })
     }
 }
 

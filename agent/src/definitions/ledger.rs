@@ -97,6 +97,8 @@ struct FirstLine {
 pub(super) struct Ledger {
     path: PathBuf,
     file: File,
+    /// Whether there was none of this boot.
+    pub(super) is_new: bool,
 }
 
 impl Ledger {
@@ -115,7 +117,7 @@ impl Ledger {
         if first.is_some_and(|first| first.boot == boot) {
             let file = OpenOptions::new().append(true).open(&path).map_err(disk("open", &path))?;
             file.set_len(whole as u64).map_err(disk("cut", &path))?;
-            return Ok((Self { path, file }, entries));
+            return Ok((Self { path, file, is_new: false }, entries));
         }
         let newest = |is: fn(&Entry) -> bool| entries.iter().rfind(|entry| is(entry)).cloned();
         let revision = newest(|entry| matches!(entry, Entry::Revision { .. }));
@@ -134,7 +136,7 @@ impl Ledger {
         file.write_all(&text).and_then(|()| file.sync_all()).map_err(disk("write", &new))?;
         fs::rename(&new, &path).map_err(disk("replace", &path))?;
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(disk("sync", folder))?;
-        Ok(Self { path, file })
+        Ok(Self { path, file, is_new: true })
     }
 
     /// Appends entries; they are on the disk on return.

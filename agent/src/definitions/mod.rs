@@ -120,6 +120,25 @@ impl Definitions {
         Ok(Self { book: RwLock::new(book) })
     }
 
+    /// Whether nothing was known of this boot when it was opened.
+    pub(crate) fn is_new(&self) -> bool {
+        self.read().ledger.is_new
+    }
+
+    /// Gives no number up to `last` any more: kernel tables may hold such, and what they meant is lost. Nobody is defined
+    /// under the last one, so that the ledger knows it.
+    pub(crate) fn leave_out(&self, last: u32) {
+        let mut book = self.write();
+        for entry in [
+            Entry::Identity(Identity { id: last, ..Identity::default() }.into()),
+            Entry::RuleSet(RuleSet { id: last, ..RuleSet::default() }.into()),
+            Entry::Service { id: last, namespace: String::new(), name: String::new() },
+        ] {
+            book.learn(entry.clone());
+            book.unwritten.push(entry);
+        }
+    }
+
     /// The number of an identity; the content's own `id` does not matter.
     pub(crate) fn number_identity(&self, content: Identity) -> u32 {
         let content = Identity { id: 0, ..content };

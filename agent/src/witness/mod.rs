@@ -79,6 +79,8 @@ pub(crate) struct Witness {
     told_trails: Option<Arc<[Trail]>>,
     /// The spool did not take the last commit.
     is_refused: bool,
+    /// Set where the spool takes nothing more, because it is gone.
+    removed: Option<SpoolError>,
     clock: Clock,
     full_tables: FullTables,
     balance: Balance,
@@ -104,6 +106,8 @@ pub(crate) struct Parts {
     pub(crate) intervals: Intervals,
     /// Where it gives signs of life.
     pub(crate) life: Life,
+    /// Set where the spool was lost while the kernel's tables went on.
+    pub(crate) is_spool_lost: bool,
 }
 
 /// Up to where denials are in the spool. An epoch that was turned does not change any more, so that its entries have an
@@ -122,6 +126,9 @@ pub(crate) enum WitnessError {
     /// The kernel did not give what it should.
     #[error(transparent)]
     Datapath(#[from] podwitness_datapath::Error),
+    /// The spool is gone from under it.
+    #[error("{0}; the next start makes the spool anew and records the loss")]
+    Spool(#[source] SpoolError),
     /// A clock could not be read.
     #[error("cannot read the clock: {0}")]
     Clock(#[from] nix::Error),
@@ -130,9 +137,13 @@ pub(crate) enum WitnessError {
 impl Witness {
     /// Takes up the work where the spool says that it was left.
     pub(crate) fn new(parts: Parts, checkpoint: Option<&Checkpoint>) -> Result<Self, WitnessError> {
-        let Parts { mut outlet, spool, definitions, key, metrics, is_keeping_up, intervals, life } = parts;
+        let Parts { mut outlet, spool, definitions, key, metrics, is_keeping_up, intervals, life, is_spool_lost } =
+            parts;
         let times = balance::Times { interval: intervals.state, settle: intervals.commit };
-        let balance = Balance::resume(outlet.ring_id(), checkpoint, times);
+        let mut balance = Balance::resume(outlet.ring_id(), checkpoint, times);
+        if is_spool_lost {
+            balance.forget();
+        }
         let ours = checkpoint.filter(|checkpoint| checkpoint.ring == outlet.ring_id().to_string());
         let mut drained = Drained::default();
         if let Some(checkpoint) = ours {
@@ -167,6 +178,7 @@ impl Witness {
             drained,
             told_trails: None,
             is_refused: false,
+            removed: None,
             clock: Clock::read()?,
             full_tables: FullTables::default(),
             balance,
@@ -201,6 +213,9 @@ impl Witness {
             }
             self.journal_clock();
             let is_out = self.bring_out(drains)?;
+            if let Some(error) = self.removed.take() {
+                return Err(WitnessError::Spool(error));
+            }
             let is_read = is_out && drains;
             if is_read && self.outlet.hand_over()? {
                 self.position = self.outlet.acknowledged();
@@ -459,6 +474,9 @@ impl Witness {
         self.metrics.refused_by_spool();
         if !self.is_refused {
             tracing::error!(%error, "verdicts stay in the kernel until the spool takes them");
+        }
+        if let SpoolError::Removed { path } = error {
+            self.removed = Some(SpoolError::Removed { path: path.clone() });
         }
         self.is_refused = true;
         self.is_keeping_up.set(false);

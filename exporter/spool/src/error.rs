@@ -51,6 +51,13 @@ pub enum SpoolError {
         /// [`WriterOptions::max_bytes`](crate::WriterOptions::max_bytes).
         max_bytes: u64,
     },
+    /// Somebody has removed the segment that is written to or read, or the folder with it. What was written to it, and not
+    /// read yet, is lost; a batch was not committed. Only a spool that is opened anew takes and gives more.
+    #[error("{path} was removed by somebody else: what was in it and not in the store yet is lost")]
+    Removed {
+        /// The segment, or the folder of segments.
+        path: PathBuf,
+    },
     /// The batch can never fit. Nothing was written.
     #[error("a batch of {bytes} bytes does not fit into a segment of {segment_bytes}; split it")]
     BatchTooLarge {

@@ -11,6 +11,7 @@
 //! 5. A file that has been under a segment's name with a valid header is never replaced, and its number never reused.
 //! 6. The writer never removes a segment with a valid header, the reader never the newest; nobody else removes any.
 //! 7. Committed bytes that cannot be read are reported with their place, never stepped over silently.
+//! 8. A batch is not committed to a segment that somebody has removed.
 //!
 //! # On disk, version 1
 //!
@@ -80,7 +81,7 @@ mod writer;
 
 pub use definitions::{Definitions, SegmentDefinitions};
 pub use error::{Damage, DamageKind, SpoolError};
-pub use look::{Look, look};
+pub use look::{Look, look, newest_origin};
 pub use message::{
     Checkpoint, ClockState, Coverage, Identity, Origin, PolicyRule, PolicyVersion, Record, Revision, RuleSet, Service,
     Sums, Trail, UNKNOWN_NAMESPACE, Verdict,

@@ -6,7 +6,9 @@ use std::time::SystemTime;
 use crate::cursor;
 use crate::error::SpoolError;
 use crate::folder::Folder;
+use crate::message::Origin;
 use crate::position::Position;
+use crate::segment::{Access, Opened, Segment};
 
 /// What is in a spool now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +19,17 @@ pub struct Look {
     pub waiting_bytes: u64,
     /// When the newest segment was last written to; `None` where there is no segment.
     pub last_written: Option<SystemTime>,
+}
+
+/// Who wrote the newest segment that can be read; `None` where there is no such segment, or no spool.
+pub fn newest_origin(dir: &Path) -> Result<Option<Origin>, SpoolError> {
+    let folder = Folder::new(dir);
+    for &number in folder.list()?.numbers.iter().rev() {
+        if let Opened::Ready(segment) = Segment::open(&folder, number, Access::Read)? {
+            return Ok(Some(segment.header.origin));
+        }
+    }
+    Ok(None)
 }
 
 /// Looks at the spool in a folder that is there, whoever else uses it.

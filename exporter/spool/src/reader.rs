@@ -80,6 +80,7 @@ impl Reader {
     #[expect(clippy::should_implement_trait, reason = "an iterator that ends may not begin again; this one does")]
     pub fn next(&mut self) -> Result<Option<Batch>, SpoolError> {
         loop {
+            let done = self.done;
             let Some((current, at)) = self.enter()? else { return Ok(None) };
             let offset = at.offset;
             match current.step(offset)? {
@@ -101,6 +102,10 @@ impl Reader {
                     return Err(Damage { kind: DamageKind::Frames, segment, offset, bytes, end: *at }.into());
                 }
                 Step::Nothing => {
+                    // One that is done may have gone with what is done before it.
+                    if done.is_none_or(|done| done.segment <= at.segment) {
+                        current.segment.refuse_removed()?;
+                    }
                     if !self.leave()? {
                         return Ok(None);
                     }

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::envelope::{Body, Header, StoredBatch};
@@ -83,10 +84,21 @@ impl Segment {
         frame::resume(&self.file, self.number, from, limit).map_err(|source| SpoolError::io("read", &self.path, source))
     }
 
+    /// Refuses a segment that has no name any more. Whoever removes those that are done leaves the newest.
+    pub(crate) fn refuse_removed(&self) -> Result<(), SpoolError> {
+        refuse_removed(&self.file, &self.path)
+    }
+
     /// Bytes in the file now.
     pub(crate) fn length(&self) -> Result<u64, SpoolError> {
         length(&self.file, &self.path)
     }
+}
+
+/// Refuses a file that has no name any more: nobody would ever find what is written to it.
+pub(crate) fn refuse_removed(file: &File, path: &Path) -> Result<(), SpoolError> {
+    let metadata = file.metadata().map_err(|source| SpoolError::io("look at", path, source))?;
+    if metadata.nlink() == 0 { Err(SpoolError::Removed { path: path.to_owned() }) } else { Ok(()) }
 }
 
 /// Bytes in the file now.

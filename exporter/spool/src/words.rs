@@ -14,7 +14,7 @@ vocabulary! {
         EndpointDetached = 6, "endpoint-detached": "The endpoint is gone.";
         EndpointUnhooked = 7, "endpoint-unhooked": "The endpoint cannot have hooks: its traffic is neither enforced nor witnessed.";
         EndpointUnknown = 8, "endpoint-unknown": "The pod behind a hooked endpoint is known no more; `unknown_endpoints` decides.";
-        RecordsLost = 9, "records-lost": "So many records of coverage and policies could not be kept.";
+        RecordsLost = 9, "records-lost": "So many records of coverage and policies could not be kept; without a count: the spool was lost, and with it all that was not in the store yet.";
         AgentCrashed = 10, "agent-crashed": "The agent before had not ended in good order; found at the start of the one after it.";
         AgentDetached = 11, "agent-detached": "Every hook, map and pin was taken away: nothing is enforced or witnessed any more.";
         Balance = 12, "balance": "What the kernel has counted, and what has come out of it.";

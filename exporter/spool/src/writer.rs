@@ -11,7 +11,7 @@ use crate::frame;
 use crate::lock::{Lock, Role};
 use crate::message::{Checkpoint, Origin, Record};
 use crate::recovery::{OpenTail, Recovered, State, Tail, recover};
-use crate::segment::Segment;
+use crate::segment::{self, Segment};
 use crate::sequences::Sequences;
 
 /// How much the spool may hold.
@@ -245,7 +245,10 @@ impl Writer {
         let file = named.map_err(|source| {
             // Under this name it is nobody's segment; what cannot be removed now is at the next open.
             let _ = self.disk.remove(&unfinished);
-            SpoolError::io("make segment", &unfinished, source)
+            match self.folder.segments().try_exists() {
+                Ok(false) => SpoolError::Removed { path: self.folder.segments().to_owned() },
+                _ => SpoolError::io("make segment", &unfinished, source),
+            }
         })?;
         self.defined = Defined::default();
         let length = head.len() as u64;
@@ -277,6 +280,10 @@ impl Writer {
             let error = SpoolError::io("sync", path, source);
             self.close();
             return Err(Failure::NotSynced(error));
+        }
+        if let Err(error) = segment::refuse_removed(file, path) {
+            self.close();
+            return Err(Failure::Nothing(error));
         }
         (self.tail.committed, self.tail.length) = (end, end);
         let mark = frame::encode_mark(begin, batch.crc, self.tail.number, end);

@@ -13,6 +13,7 @@ mod duckdb;
 mod field;
 mod kept;
 mod killed;
+mod lost_spool;
 mod matrix;
 mod modes;
 mod moves;

@@ -37,7 +37,7 @@ fn processor_time(id: u32) -> Duration {
 fn share(id: u32) -> f64 {
     let (begun, before) = (Instant::now(), processor_time(id));
     thread::sleep(OBSERVED);
-    (processor_time(id) - before).as_secs_f64() / begun.elapsed().as_secs_f64()
+    processor_time(id).saturating_sub(before).as_secs_f64() / begun.elapsed().as_secs_f64()
 }
 
 #[test]
@@ -47,9 +47,7 @@ fn while_the_store_is_away_evidence_waits_on_the_disk_and_the_program_is_idle() 
     let mut agent = bench.agent();
     agent.commit();
     let exporter = bench.start();
-    wait_until("a first batch is in the store", || {
-        (exporter.metric("records_exported_total") >= agent.records as f64).then_some(())
-    });
+    exporter.wait_exported(agent.records);
     let idle = share(exporter.id());
     assert!(idle < IDLE, "an idle exporter takes {idle} of a processor");
 
@@ -61,15 +59,15 @@ fn while_the_store_is_away_evidence_waits_on_the_disk_and_the_program_is_idle() 
     bench.proxy().heal();
     let line = exporter.wait_for(&["unavailable", "see whether the store is up and the network leads to it"]);
     assert!(line.contains("cannot write s3://away/"), "{line}");
-    let (before, spooled) = (memory(exporter.id(), "VmRSS"), agent.spool_bytes());
+    let (before, spooled) = (memory(exporter.id(), "VmHWM"), agent.spool_bytes());
     while agent.spool_bytes() < spooled + SPOOLED {
         agent.witness(200);
     }
     let away = share(exporter.id());
     assert!(away < IDLE, "an exporter without a store takes {away} of a processor");
     wait_until("what waits shows in the metrics", || {
-        let waits = exporter.metric("spool_bytes") >= agent.spool_bytes() as f64;
-        (waits && exporter.metric("oldest_unexported_age_seconds") >= OBSERVED.as_secs_f64()).then_some(())
+        let waits = exporter.metric::<u64>("spool_bytes") >= agent.spool_bytes();
+        (waits && exporter.metric::<f64>("oldest_unexported_age_seconds") >= OBSERVED.as_secs_f64()).then_some(())
     });
     let grown = memory(exporter.id(), "VmHWM").saturating_sub(before);
     assert!(grown < GROWTH, "it has grown by {grown} bytes");
@@ -79,11 +77,9 @@ fn while_the_store_is_away_evidence_waits_on_the_disk_and_the_program_is_idle() 
     assert_eq!(exporter.page("/healthz").0, 200, "a restart would not help");
 
     bench.proxy().set_away(false);
-    wait_until("everything is in the store", || {
-        (exporter.metric("records_exported_total") >= agent.records as f64).then_some(())
-    });
+    exporter.wait_exported(agent.records);
     wait_until("nothing is old any more", || {
-        (exporter.metric("oldest_unexported_age_seconds") < OBSERVED.as_secs_f64()).then_some(())
+        (exporter.metric::<f64>("oldest_unexported_age_seconds") < OBSERVED.as_secs_f64()).then_some(())
     });
     agent.stop();
     exporter.stop(true);

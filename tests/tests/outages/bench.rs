@@ -1,11 +1,13 @@
 //! One node: a spool written as the agent writes it, the exporter as a process, and a bucket behind a proxy.
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -235,11 +237,18 @@ impl Exporter {
     }
 
     /// The value of a metric, named without the program's prefix.
-    pub(crate) fn metric(&self, name: &str) -> f64 {
+    pub(crate) fn metric<T: FromStr<Err: Debug>>(&self, name: &str) -> T {
         let metrics = self.page("/metrics").1;
         let prefix = format!("podwitness_exporter_{name} ");
         let line = metrics.lines().find_map(|line| line.strip_prefix(&prefix));
         line.unwrap_or_else(|| panic!("{name} is not in {metrics}")).parse().unwrap()
+    }
+
+    /// Waits until it has exported so many records.
+    pub(crate) fn wait_exported(&self, records: u64) {
+        wait_until("everything is in the store", || {
+            (self.metric::<u64>("records_exported_total") >= records).then_some(())
+        });
     }
 
     /// SIGTERM, and waits for its end, which must be a success with everything put; `is_last` where the agent has stopped

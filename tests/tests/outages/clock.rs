@@ -39,16 +39,10 @@ fn commit(agent: &mut Agent, off: i64, port: u16) {
     agent.write(vec![records::open("shop", now, port), records::enforced("shop", now, "web-1")]);
 }
 
-fn exported(exporter: &Exporter, agent: &Agent) {
-    wait_until("everything is in the store", || {
-        (exporter.metric("records_exported_total") >= agent.records as f64).then_some(())
-    });
-}
-
 /// Waits for two seals, of which the second began after this was called.
 fn sealed(exporter: &Exporter) {
-    let before = exporter.metric("seals_total");
-    wait_until("it has sealed", || (exporter.metric("seals_total") >= before + 2.0).then_some(()));
+    let before: u64 = exporter.metric("seals_total");
+    wait_until("it has sealed", || (exporter.metric::<u64>("seals_total") >= before + 2).then_some(()));
 }
 
 #[test]
@@ -60,7 +54,7 @@ fn a_clock_that_is_set_is_admitted_and_nothing_is_found() {
     for (off, port) in [(0, 1), (-HOUR, 2), (DAY, 3), (-DAY, 4), (0, 5)] {
         set(&bench, off);
         commit(&mut agent, off, port);
-        exported(&exporter, &agent);
+        exporter.wait_exported(agent.records);
         sealed(&exporter);
     }
     agent.stop();
@@ -78,13 +72,13 @@ fn a_store_that_refuses_what_another_time_has_signed_is_told_and_taken_up_again(
     let mut agent = bench.agent();
     let exporter = bench.start();
     commit(&mut agent, 0, 1);
-    exported(&exporter, &agent);
+    exporter.wait_exported(agent.records);
     set(&bench, DAY);
     commit(&mut agent, DAY, 2);
     exporter.wait_for(&["clock", "set this machine's clock by a time server"]);
     assert_eq!(exporter.page("/readyz").0, 503);
     set(&bench, 0);
-    exported(&exporter, &agent);
+    exporter.wait_exported(agent.records);
     agent.stop();
     exporter.stop(true);
     bench.verify(&agent);

@@ -11,7 +11,7 @@ use std::thread;
 
 use podwitness_store_fixture::{PASSWORD, USER};
 
-use crate::bench::{Bench, Exporter, gateway, wait_until};
+use crate::bench::{Bench, gateway};
 
 /// Which way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,12 +84,6 @@ fn token_file(bench: &Bench) -> PathBuf {
     bench.path("token")
 }
 
-fn exported(exporter: &Exporter, records: u64) {
-    wait_until("everything is in the store", || {
-        (exporter.metric("records_exported_total") >= records as f64).then_some(())
-    });
-}
-
 fn rotated(provider: Provider) {
     let gateway = gateway();
     let mut bench = Bench::new(&gateway, "rotated");
@@ -109,7 +103,7 @@ fn rotated(provider: Provider) {
     let mut agent = bench.agent();
     agent.commit();
     let exporter = bench.start();
-    exported(&exporter, agent.records);
+    exporter.wait_exported(agent.records);
 
     // The store does not take those that are given any more.
     server.give(Given { access_key: "expired", ..good.clone() });
@@ -117,7 +111,7 @@ fn rotated(provider: Provider) {
     exporter.wait_for(&["unauthenticated", "check this program's credentials"]);
     assert_eq!(exporter.page("/readyz").0, 503);
     server.give(good.clone());
-    exported(&exporter, agent.records);
+    exporter.wait_exported(agent.records);
 
     if provider == Provider::Pod {
         // The token in the file is over, and is then written anew.
@@ -125,7 +119,7 @@ fn rotated(provider: Provider) {
         agent.commit();
         exporter.wait_for(&["cannot ", "401 Unauthorized", "the token is over", "check this program's credentials"]);
         fs::write(token_file(&bench), "second").unwrap();
-        exported(&exporter, agent.records);
+        exporter.wait_exported(agent.records);
     }
     agent.stop();
     exporter.stop(true);

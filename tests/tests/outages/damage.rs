@@ -41,7 +41,11 @@ fn after(damage: impl FnOnce(&[PathBuf]), is_lost: bool) {
     if is_lost {
         // A commit's mark tells where reading can go on: what is lost is a commit or two, and not a segment.
         let commits = u64::from(CONNECTIONS);
-        assert!(lost > 0 && lost <= 2 * commits && lost % commits == 0, "{lost} of {} are lost", agent.records);
+        assert!(
+            lost > 0 && lost <= 2 * commits && lost.is_multiple_of(commits),
+            "{lost} of {} are lost",
+            agent.records
+        );
     } else {
         assert_eq!(lost, 0);
     }

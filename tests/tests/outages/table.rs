@@ -30,7 +30,7 @@ const FAULTS: [Fault; 14] = [
 ];
 
 /// How many attempts meet a fault before it ends.
-const ATTEMPTS: f64 = 2.0;
+const ATTEMPTS: u64 = 2;
 
 /// Cases at a time. They wait for most of the time.
 const AT_ONCE: usize = 8;
@@ -39,14 +39,17 @@ const AT_ONCE: usize = 8;
 fn told(fault: Fault) -> Option<(&'static str, &'static str)> {
     Some(match fault {
         Fault::Slow => return None,
-        Fault::Dropped | Fault::AnswerLost | Fault::RequestCut | Fault::AnswerCut => {
-            ("unavailable", "see whether the store is up")
-        }
         Fault::Answered(_, "ExpiredToken", _) => ("unauthenticated", "check this program's credentials"),
         Fault::Answered(_, "AccessDenied", _) => ("forbidden", "permit these credentials to do so"),
         Fault::Answered(_, "RequestTimeTooSkewed", _) => ("clock", "set this machine's clock"),
         Fault::Answered(_, "NoSuchBucket", _) => ("missing", "create the bucket or folder"),
-        Fault::Answered(_, "PreconditionFailed" | "InternalError", _) => ("unavailable", "see whether the store is up"),
+        Fault::Dropped
+        | Fault::AnswerLost
+        | Fault::RequestCut
+        | Fault::AnswerCut
+        | Fault::Answered(_, "PreconditionFailed" | "InternalError", _) => {
+            ("unavailable", "see whether the store is up")
+        }
         Fault::Answered(_, "TooManyRequests" | "SlowDown", _) => ("busy", "nothing needs to be done unless it lasts"),
         Fault::Answered(status, code, _) => panic!("what is a person told of {status} {code}?"),
     })
@@ -76,9 +79,10 @@ fn course(operation: Operation, fault: Fault) -> Option<Course> {
     };
     Some(match (operation, fault) {
         (_, Fault::RequestCut) if !has_body => return None,
-        (_, Fault::Slow) => Course::GoesOn,
-        // It is there, and is what was to be put.
-        (Operation::PutMarker | Operation::PutKey, Fault::Answered(_, "PreconditionFailed", _)) => Course::GoesOn,
+        // A marker and a key that are there are what was to be put.
+        (_, Fault::Slow) | (Operation::PutMarker | Operation::PutKey, Fault::Answered(_, "PreconditionFailed", _)) => {
+            Course::GoesOn
+        }
         (Operation::AskLock, Fault::Answered(_, "AccessDenied", _)) => {
             Course::DoesWithout("whether the bucket has Object Lock may not be asked")
         }
@@ -139,7 +143,7 @@ fn attempt(gateway: &Gateway, bucket: &str, operation: Operation, fault: Fault, 
             let failures = format!("put_failures_total{{kind=\"{kind}\"}}");
             wait_until(&format!("{operation:?} meets {fault:?} again"), || {
                 agent.commit();
-                (exporter.metric(&failures) >= ATTEMPTS).then_some(())
+                (exporter.metric::<u64>(&failures) >= ATTEMPTS).then_some(())
             });
             let (status, why) = exporter.page("/readyz");
             assert_eq!(status, 503);
@@ -151,9 +155,7 @@ fn attempt(gateway: &Gateway, bucket: &str, operation: Operation, fault: Fault, 
     wait_until("the fault was met", || (bench.proxy().hurts(operation) > 0).then_some(()));
     bench.proxy().heal();
     agent.commit();
-    wait_until("everything is in the store", || {
-        (exporter.metric("records_exported_total") >= (agent.records - before) as f64).then_some(())
-    });
+    exporter.wait_exported(agent.records - before);
     wait_until("it is well again", || (exporter.page("/readyz").0 == 200).then_some(()));
     let log = exporter.log();
     if matches!(course, Course::Repeats) {

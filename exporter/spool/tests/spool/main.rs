@@ -5,5 +5,6 @@ mod known_errors;
 mod look;
 mod model;
 mod ordinary;
+mod removed;
 mod samples;
 mod trails;

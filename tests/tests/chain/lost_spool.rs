@@ -1,0 +1,134 @@
+//! The whole spool is lost under a node that goes on: what was in it is lost and said to be, and the evidence goes on.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+use podwitness_lab::Program;
+use podwitness_policy::Protocol;
+use podwitness_tests::scenario::{Scenario, wait};
+use podwitness_tests::traffic::{ANSWER_LIMIT, Sent};
+use serde_json::Value;
+
+use crate::field::{Field, OPEN, openings};
+
+/// Waits until it has given up, and says what it said.
+fn given_up(program: &mut Option<Program>) -> Result<String> {
+    let mut ended = program.take().context("it runs")?;
+    wait("it gives up", || Ok(ended.ended()?.is_some())).with_context(|| ended.log_tail(20))?;
+    ensure!(ended.ended()?.is_some_and(|status| status.code() == Some(2)));
+    Ok(ended.log_tail(3))
+}
+
+/// The codes in one of the lists of an answer, with how often.
+fn codes(answer: &Value, list: &str) -> BTreeMap<String, u64> {
+    let mut codes = BTreeMap::new();
+    for said in answer[list].as_array().into_iter().flatten() {
+        let code = said["code"].as_str().unwrap_or_default().to_owned();
+        *codes.entry(code).or_default() += said["count"].as_u64().unwrap_or(1);
+    }
+    codes
+}
+
+/// What both verifiers say of the evidence.
+fn verify(scenario: &Scenario) -> Result<Value> {
+    let this = std::env::current_exe()?;
+    let podwitness = this.ancestors().nth(2).context("a test runs in deps")?.join("podwitness");
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../auditor/verify.py");
+    let python = podwitness_tests::cache().context("there is a cache")?.join("python/bin/python");
+    let mut answers = Vec::new();
+    for mut verifier in [Command::new(podwitness), Command::new(python)] {
+        let by_python = answers.len() == 1;
+        let verifier = if by_python { verifier.arg(&script) } else { verifier.arg("verify") };
+        let output = verifier.args(["-o", "json"]).arg(scenario.installation.evidence_path()).output()?;
+        let answer: Value = serde_json::from_slice(&output.stdout).with_context(|| format!("{output:?}"))?;
+        answers.push(answer);
+    }
+    for list in ["findings", "admissions"] {
+        ensure!(codes(&answers[0], list) == codes(&answers[1], list), "{answers:#?}");
+    }
+    Ok(answers.remove(0))
+}
+
+#[test]
+fn a_spool_that_is_lost_is_told_and_the_evidence_goes_on_within_the_boot() -> Result<()> {
+    let (answer, _) = lose("1s", true)?;
+    ensure!(codes(&answer, "findings").is_empty(), "{answer:#}");
+    Ok(())
+}
+
+/// Nobody who was there can vouch for such files any more.
+#[test]
+fn what_was_put_and_not_sealed_before_the_loss_is_found_and_nothing_else() -> Result<()> {
+    let (answer, boots) = lose("1h", false)?;
+    let findings = answer["findings"].as_array().context("a list")?;
+    ensure!(!findings.is_empty(), "{answer:#}");
+    for finding in findings {
+        let is_of_the_lost = finding["object"].as_str().is_some_and(|object| object.contains(&boots[0]));
+        ensure!(finding["code"] == "object-unsealed" && is_of_the_lost, "{finding:#}");
+    }
+    Ok(())
+}
+
+/// Loses the spool of a node that seals so often, before or after a seal; what the verifiers say, and the boots of records.
+fn lose(interval: &str, is_sealed: bool) -> Result<(Value, Vec<String>)> {
+    let mut scenario = Scenario::new()?.set("seal.interval", interval);
+    let field = Field::make(&scenario)?;
+    scenario.start()?;
+    let mut before = vec![field.send(0, 1, Protocol::Tcp, OPEN)?, field.send(1, 0, Protocol::Udp, OPEN)?];
+    // A connection whose rules an agent has numbered that is forgotten with the spool.
+    let remote = std::net::SocketAddr::new(field.pods[1].addresses()[0], OPEN);
+    let opened = field.pods[0].open_tcp_from(field.ports.next()?, remote, ANSWER_LIMIT)?;
+    let Ok(mut long) = opened else { anyhow::bail!("policy allows it: {opened:?}") };
+    let there = |sent: &Sent| {
+        let evidence = scenario.evidence().ok()?;
+        Some(
+            evidence.events("open").filter(|row| row.src.port == Some(sent.local.port())).count() == openings(&[*sent]),
+        )
+    };
+    wait("all of that is in the store", || Ok(before.iter().all(|sent| there(sent) == Some(true))))?;
+
+    let seals = |scenario: &Scenario| scenario.exporter_metric("podwitness_exporter_seals_total");
+    let before_this = seals(&scenario)?;
+    wait("it is sealed", || Ok(!is_sealed || seals(&scenario)? >= before_this + 2))?;
+    // The folder itself is the administrator's, with the groups that the two programs need.
+    for entry in fs::read_dir(scenario.installation.spool_path())? {
+        let path = entry?.path();
+        if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
+    }
+    // Something that the agent has to write down, and cannot.
+    before.push(field.send(0, 1, Protocol::Tcp, OPEN)?);
+    let told = given_up(&mut scenario.agent)?;
+    ensure!(told.contains("was removed by somebody else"), "{told}");
+    given_up(&mut scenario.exporter)?;
+
+    scenario.start()?;
+    let told = scenario.agent()?.log_tail(200);
+    ensure!(told.contains("the spool was lost, and with it all that was not in the store yet"), "{told}");
+    ensure!(long.exchange(ANSWER_LIMIT) == podwitness_lab::Outcome::Answered);
+    let local = long.local();
+    long.close(ANSWER_LIMIT);
+    let after = vec![field.send(0, 1, Protocol::Tcp, OPEN)?, field.send(1, 2, Protocol::Tcp, OPEN)?];
+    scenario.wait_settled(openings(&after))?;
+    // A second restart knows that it was the first that told.
+    scenario.stop_agent()?;
+    scenario.start_agent()?;
+    scenario.wait_agent()?;
+    before.extend(after);
+    let evidence = scenario.stop(0)?;
+
+    let boots: BTreeSet<&str> = evidence.rows().map(|row| row.boot.as_str()).collect();
+    ensure!(boots.len() == 2, "{boots:?}");
+    for sent in &before {
+        let rows = evidence.events("open").filter(|row| row.src.port == Some(sent.local.port())).count();
+        ensure!(rows == openings(&[*sent]), "{sent:?} is there {rows} times");
+    }
+    let close = evidence.events("close").find(|row| row.src.port == Some(local.port())).context("it was closed")?;
+    ensure!(close.policies.is_empty(), "it names what another number stood for: {close:?}");
+
+    let answer = verify(&scenario)?;
+    let admissions = codes(&answer, "admissions");
+    ensure!(admissions.get("loss") == Some(&1) && admissions.get("chain-resumed") == Some(&1), "{answer:#}");
+    Ok((answer, boots.into_iter().map(str::to_owned).collect()))
+}
