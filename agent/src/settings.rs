@@ -121,4 +121,39 @@ mod tests {
         );
         assert_eq!(connections_of("connections: {max: 20}", 100), 20);
     }
+
+    #[test]
+    fn a_spool_made_in_the_course_of_a_boot_has_a_boot_of_its_own_until_the_next() {
+        struct Nothing;
+        impl podwitness_spool::Definitions for Nothing {
+            fn identity(&self, _: u32) -> Option<podwitness_spool::Identity> {
+                None
+            }
+            fn rule_set(&self, _: u32) -> Option<podwitness_spool::RuleSet> {
+                None
+            }
+            fn revision(&self, _: i64) -> Option<podwitness_spool::Revision> {
+                None
+            }
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let text =
+            "cluster: c\nnode: n\nsource: {directory: .}\nstore: {url: file:///evidence}\nspool: {path: ./spool}\n";
+        let config = Config::parse(text, &folder.path().join("podwitness.yaml"), &|_| None).unwrap();
+        let boot = |boot, uptime| boot_of_spool(&config, boot, Duration::from_secs(uptime)).unwrap();
+        let commit = |boot: String| {
+            let (mut writer, _) =
+                podwitness_spool::Writer::open(&config.spool.path, spool(&config), origin(&config, boot)).unwrap();
+            writer.commit(Vec::new(), &Nothing, &podwitness_spool::Checkpoint::default()).unwrap();
+        };
+        assert_eq!(boot("one", 100), "one.100");
+        assert_eq!(boot("one", 101), "one.101", "nothing has been written by that name");
+        commit(boot("one", 101));
+        assert_eq!(boot("one", 200), "one.101");
+        assert_eq!(boot("onetwo", 3), "onetwo", "the spool is older than that boot");
+        commit(boot("two", 3));
+        assert_eq!(boot("two", 4), "two");
+        std::fs::remove_dir_all(&config.spool.path).unwrap();
+        assert_eq!(boot("two", 500), "two.500");
+    }
 }

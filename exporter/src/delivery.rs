@@ -177,6 +177,8 @@ pub(crate) fn lock_policy(wanted: Wanted) -> LockPolicy {
     }
 }
 
+/// Each is about twice the one before, up to the longest, and longer by chance: nodes that lost the store together do not all
+/// come back at once.
 fn delays() -> impl Iterator<Item = Duration> {
     ExponentialBuilder::default()
         .with_min_delay(FIRST_DELAY)
@@ -184,4 +186,20 @@ fn delays() -> impl Iterator<Item = Duration> {
         .without_max_times()
         .with_jitter()
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_to_a_bound_and_are_not_those_of_another_node() {
+        let [one, other] = [0, 1].map(|_| delays().take(50).collect::<Vec<_>>());
+        assert_ne!(one, other);
+        for (time, delay) in one.iter().enumerate() {
+            let usual = (FIRST_DELAY * 2_u32.pow(time.min(10).try_into().unwrap())).min(LONGEST_DELAY);
+            assert!(*delay >= usual && *delay <= 2 * usual, "{time}: {delay:?}, where {usual:?} is usual");
+        }
+        assert_eq!(one.len(), 50, "it is never given up");
+    }
 }

@@ -109,3 +109,20 @@ fn what_namespaces_ask_for_is_known_to_the_next_agent_in_this_boot_and_another()
     let after = Definitions::open(folder.path(), "boot-2").unwrap();
     assert_eq!(after.trails().as_deref(), Some(&[][..]), "that there are none is known");
 }
+
+#[test]
+fn numbers_that_are_left_out_are_never_given_by_this_agent_or_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Definitions::open(folder.path(), "boot-1").unwrap();
+    assert!(first.is_new());
+    first.leave_out(1000);
+    first.commit_generation(1, 1).unwrap();
+    drop(first);
+    let second = Definitions::open(folder.path(), "boot-1").unwrap();
+    assert!(!second.is_new());
+    assert_eq!(second.number_identity(pod("api")), 1001);
+    assert_eq!(second.number_rule_set(rules("allow")), 1001);
+    let service = ObjectName { namespace: "shop".to_owned(), name: "api".to_owned() };
+    assert_eq!(second.number_service(&service), 1001);
+    assert_eq!((second.identity(7), second.rule_set(7)), (None, None));
+}

@@ -256,6 +256,39 @@ fn a_bad_configuration_is_refused_with_its_keys() {
     assert!(told.contains("sorce") && told.contains("store.url"), "{told}");
 }
 
+/// How many puts have failed.
+fn failures(metrics: &Metrics) -> u64 {
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &metrics.registry()).unwrap();
+    let counts = text.lines().filter(|line| line.starts_with("podwitness_exporter_put_failures_total{"));
+    counts.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_is_away_for_hours_is_asked_once_in_a_while_and_then_given_everything() {
+    const AWAY: Duration = Duration::from_secs(6 * 3600);
+    let bench = Bench::new();
+    fs::write(bench.store(), "").unwrap();
+    bench.writer(origin()).commit(vec![open("shop", 1)], &Dictionary, &checkpoint(1)).unwrap();
+    let config = Config::load(&bench.config(), &|_| None).unwrap();
+    let (shutdown, metrics) = (Shutdown::new(), Arc::new(Metrics::default()));
+    let exporter = Exporter::new(&config, [], &Readiness::new(), Arc::clone(&metrics), shutdown.clone()).unwrap();
+    let work = run::until_stopped(exporter, &shutdown);
+    let away = async {
+        tokio::time::sleep(AWAY).await;
+        let failures = failures(&metrics);
+        fs::remove_file(bench.store()).unwrap();
+        tokio::time::sleep(Duration::from_secs(300)).await;
+        assert_eq!(bench.objects().len(), 1, "it is in the store some minutes later");
+        shutdown.request();
+        failures
+    };
+    let (outcome, failures) = tokio::join!(work, away);
+    outcome.unwrap();
+    // Once a minute or two, and more often in the first minute.
+    assert!((AWAY.as_secs() / 120..AWAY.as_secs() / 60 + 20).contains(&failures), "{failures}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_stop_while_the_store_is_away_ends_in_time_and_keeps_the_spool() {
     let bench = Bench::new();

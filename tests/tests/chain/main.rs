@@ -11,6 +11,7 @@ mod coverage;
 mod demo;
 mod duckdb;
 mod field;
+mod full_disk;
 mod kept;
 mod killed;
 mod lost_spool;
