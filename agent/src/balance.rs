@@ -76,7 +76,7 @@ impl Balance {
             None => Some(Sums::default()),
             Some(Checkpoint { sums: None, .. }) => {
                 tracing::warn!(
-                    "an older agent has not counted what it took out of the kernel: the balance is stated again when the \
+                    "what earlier agents took out of the kernel is not known: the balance is stated again when the \
                      maps are made anew"
                 );
                 None

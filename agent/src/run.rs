@@ -192,8 +192,8 @@ fn uptime() -> Result<Duration> {
     Ok(clock_gettime(ClockId::CLOCK_BOOTTIME).context("cannot read the clock")?.into())
 }
 
-/// A number up to which all may have been given by agents whose definitions are lost. How many they gave is not known, but
-/// they began with 1, or behind such a number: by chance they have not come as far as one of two thousand million.
+/// A number up to which all may have been given by agents whose definitions are lost. They began with 1, or behind another
+/// number like this, which is one of a thousand million by chance: that they reached to just behind this one is as unlikely.
 fn numbers_of_before() -> Result<u32> {
     const LEAST: u32 = 1 << 30;
     let mut bytes = [0; 4];
