@@ -4,6 +4,7 @@
 #![deny(unsafe_code)]
 
 mod await_daemonset;
+mod chain;
 mod chained;
 #[cfg(test)]
 mod days;
@@ -15,6 +16,7 @@ mod interrupt;
 mod retain;
 mod running;
 mod sql;
+mod status;
 mod table;
 mod verify;
 
@@ -39,6 +41,7 @@ enum Command {
     Doctor(doctor::Arguments),
     Retain(retain::Arguments),
     Sql(sql::Arguments),
+    Status(status::Arguments),
     Verify(verify::Arguments),
 }
 
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Retain(arguments) => retain::run(&arguments),
         Command::Sql(arguments) => sql::run(&arguments),
+        Command::Status(arguments) => status::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
     };
     match result {

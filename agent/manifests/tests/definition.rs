@@ -7,7 +7,7 @@ use podwitness_manifests::audit_trail_definition;
 use serde_json::Value;
 
 /// The file, from the repository's root.
-const FILE: &str = "deploy/helm/podwitness/crds/audittrails.podwitness.io.yaml";
+const FILE: &str = "deploy/helm/podwitness/files/audittrails.podwitness.io.yaml";
 
 const HEAD: &str = "# Made from agent/manifests/src/trail.rs; after a change there run\n\
                     # PODWITNESS_WRITE_GOLDEN=1 cargo test -p podwitness-manifests --test definition\n";

@@ -3,16 +3,15 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use futures_util::TryStreamExt as _;
-use podwitness_schemas::layout::{SIGNATURE_SUFFIX, cluster_folder, deletions_folder, key_path};
+use podwitness_schemas::layout::{SIGNATURE_SUFFIX, cluster_folder, deletions_folder};
 use podwitness_seals::balance::TABLES;
 use podwitness_seals::deletion::Deletion;
-use podwitness_seals::key::PublicKey;
 use podwitness_seals::seal::{Seal, SealedObject};
 use podwitness_seals::time::Time;
 use podwitness_store::Store;
 
-use super::chain::{self, Head, Keys};
 use super::wishes::{Kept, Wishes};
+use crate::chain::{self, Head, Keys, keys, list, seal_chains};
 use crate::chained::Chained as _;
 
 /// What is known before anything is decided.
@@ -57,7 +56,7 @@ impl History {
         let mut history = Self { due: BTreeMap::new(), leftover: HashMap::new(), kept: BTreeMap::new(), head, begun };
         let mut sealed = HashSet::new();
         let mut twice = None;
-        for (_, paths) in chains(list(store, &cluster_folder("seals", &wishes.cluster)).await?) {
+        for paths in seal_chains(store, &wishes.cluster).await? {
             chain::read(store, keys, paths, |seal: Seal| {
                 let path = seal.path();
                 for object in seal.objects {
@@ -114,33 +113,4 @@ impl History {
         self.leftover.retain(|path, _| there.contains_key(path));
         Ok(altered)
     }
-}
-
-/// The paths of seals by the folder of their node.
-fn chains(paths: Vec<String>) -> BTreeMap<String, Vec<String>> {
-    let mut chains: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for path in paths.into_iter().filter(|path| path.ends_with(".json")) {
-        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
-        chains.entry(folder).or_default().push(path);
-    }
-    chains
-}
-
-async fn list(store: &Store, prefix: &str) -> Result<Vec<String>, String> {
-    let found: Vec<_> = store.list(prefix).try_collect().await.map_err(|error| error.to_string())?;
-    Ok(found.into_iter().map(|object| object.path).collect())
-}
-
-async fn keys(store: &Store) -> Result<Keys, String> {
-    let mut keys = Keys::new();
-    for path in list(store, "keys").await? {
-        let bytes = store.get(&path).await.map_err(|error| error.to_string())?.unwrap_or_default();
-        let text = String::from_utf8_lossy(&bytes);
-        let key = PublicKey::from_pem(&text).map_err(|error| format!("{path}: {error}"))?;
-        if key_path(&key.id().0) != path {
-            return Err(format!("{path}: the key in it belongs at {}", key_path(&key.id().0)));
-        }
-        keys.insert(key.id(), key);
-    }
-    Ok(keys)
 }

@@ -1,18 +1,17 @@
 //! `podwitness retain`: deletes what need not be kept any more, and signs what it deleted.
 //!
-//! `wishes` (how long things are kept) and `history` (what is sealed and was deleted, read through `chain`) say what may
+//! `wishes` (how long things are kept) and `history` (what is sealed and was deleted) say what may
 //! go; `protocol` says in which order it goes; `deleter` is what this command keeps on its own disk.
 
-mod chain;
 mod deleter;
 mod history;
-mod output;
+pub(crate) mod output;
 mod protocol;
 #[cfg(test)]
 pub(crate) mod simulated;
 #[cfg(test)]
-mod tests;
-mod wishes;
+pub(crate) mod tests;
+pub(crate) mod wishes;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,9 +24,9 @@ use podwitness_schemas::layout::key_path;
 use podwitness_seals::key::PublicKey;
 use podwitness_store::{Marker, Store, url_of};
 
+use crate::chain::Keys;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
-use chain::Keys;
 use deleter::Deleter;
 use protocol::{Run, Step, Stop};
 use wishes::Wishes;
@@ -87,7 +86,8 @@ const LIFECYCLE_NOTE: &str = "podwitness: what the store deletes by these rules 
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let config = Config::load(&arguments.config, &|name| std::env::var(name).ok()).map_err(Failure::question)?;
-    let wishes = Wishes::read(&config).map_err(Failure::question)?;
+    let wishes =
+        Wishes::read(&config).map_err(|why| Failure::question(format_args!("{why}; nothing is deleted on a guess")))?;
     let url = url_of(&arguments.root).map_err(Failure::question)?;
     let store = Store::open(&url, std::env::vars()).map_err(Failure::question)?;
     if arguments.lifecycle {
@@ -104,15 +104,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 async fn work(arguments: &Arguments, store: &Store, wishes: &Wishes, trusted: Option<&Keys>) -> Result<(), Failure> {
-    match store.marker().await.map_err(Failure::answer)? {
-        Marker::Current => {}
-        other => {
-            let url = store.url();
-            return Err(Failure::question(format_args!(
-                "{url} is no evidence root that this version knows: {other:?}"
-            )));
-        }
-    }
+    known_root(store).await?;
     let interrupt = Interrupt::listen()?;
     let progress = ProgressBar::new_spinner().with_message("objects deleted");
     let at = |step: Step| {
@@ -131,6 +123,17 @@ async fn work(arguments: &Arguments, store: &Store, wishes: &Wishes, trusted: Op
     let outcome = run.delete(&mut deleter).await.map_err(failure)?;
     progress.finish_and_clear();
     output::outcome(&outcome, arguments.output)
+}
+
+/// Refuses what is no evidence root, or one of a newer layout.
+pub(crate) async fn known_root(store: &Store) -> Result<(), Failure> {
+    match store.marker().await.map_err(Failure::answer)? {
+        Marker::Current => Ok(()),
+        other => {
+            let url = store.url();
+            Err(Failure::question(format_args!("{url} is no evidence root that this version knows: {other:?}")))
+        }
+    }
 }
 
 fn failure(stop: Stop) -> Failure {

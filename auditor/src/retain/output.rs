@@ -80,11 +80,11 @@ pub(super) fn outcome(outcome: &Outcome, output: Output) -> Result<(), Failure> 
     }
 }
 
-fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
+pub(crate) fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
     print(&serde_json::to_string_pretty(value).expect("texts and numbers are always JSON"))
 }
 
-pub(super) fn print(text: &str) -> Result<(), Failure> {
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
     match writeln!(stdout(), "{text}") {
         // A reader that has seen enough, such as `head`.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),

@@ -26,10 +26,10 @@ use podwitness_seals::time::Time;
 use podwitness_seals::{hex, sha256, unhex};
 use podwitness_store::{FailureKind, Store, StoreError};
 
-use super::chain::{Head, Keys};
 use super::deleter::{Deleter, Pending};
 use super::history::History;
 use super::wishes::Wishes;
+use crate::chain::{Head, Keys};
 
 /// Objects of one deletion: so many that it is some megabytes.
 const OBJECTS_IN_ONE: usize = 10_000;

@@ -1,7 +1,7 @@
 //! What goes, what stays, and what an interruption at each step leaves.
 
 mod matrix;
-mod root;
+pub(crate) mod root;
 
 use std::cell::Cell;
 use std::collections::BTreeSet;

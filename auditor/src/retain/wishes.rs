@@ -98,7 +98,7 @@ impl Wishes {
         };
         if let Some(fault) = faults.iter().find(|fault| fault.effect.is_none() || fault.message.contains("AuditTrail"))
         {
-            return Err(format!("what namespaces ask for cannot be told, and nothing is deleted on a guess: {fault}"));
+            return Err(format!("what namespaces ask for cannot be told: {fault}"));
         }
         match cluster {
             Some(cluster) if complete => Ok(Self::of(config, &cluster)),

@@ -1,12 +1,26 @@
 //! How the API server is reached.
 
 use std::env;
+use std::time::Duration;
 
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use kube::client::ConfigExt as _;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use tower::{BoxError, ServiceBuilder};
 
 /// Where in a pod the API server is (`KUBERNETES_SERVICE_PORT` stands beside it).
 const IN_CLUSTER: &str = "KUBERNETES_SERVICE_HOST";
+
+/// How long the beginning of a connection may take.
+const CONNECT: Duration = Duration::from_secs(10);
+/// On a connection on which nothing comes for this long the kernel asks whether the other side is still there, and asks
+/// again so often, this long after each: on many connections nothing happens for minutes, and a node that is cut off
+/// would not notice.
+const QUIET: Duration = Duration::from_secs(15);
+const ASKED_AGAIN: u32 = 3;
+const AFTER: Duration = Duration::from_secs(5);
 
 /// Why the API server cannot be asked.
 #[derive(Debug, thiserror::Error)]
@@ -66,15 +80,28 @@ impl ApiServer {
         self.config.cluster_url.to_string().trim_end_matches('/').to_owned()
     }
 
-    fn of(mut config: Config) -> Self {
-        // Whoever asks waits and says so, rather than a layer beneath.
-        config.default_retry = false;
+    fn of(config: Config) -> Self {
         Self { config }
     }
 
-    /// A client, within the event loop that drives it.
-    pub(super) fn client(&self) -> Result<Client, ConnectError> {
+    /// A client of it, made within the event loop that drives it. It tries nothing a second time: whoever asks waits and says
+    /// so.
+    pub fn client(&self) -> Result<Client, ConnectError> {
         let failed = |error: kube::Error| ConnectError::Client { url: self.url(), cause: error.to_string() };
-        Client::try_from(self.config.clone()).map_err(failed)
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_connect_timeout(Some(CONNECT));
+        tcp.set_keepalive(Some(QUIET));
+        tcp.set_keepalive_interval(Some(AFTER));
+        tcp.set_keepalive_retries(Some(ASKED_AGAIN));
+        let connector = self.config.rustls_https_connector_with_connector(tcp).map_err(failed)?;
+        let transport = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector);
+        let service = ServiceBuilder::new()
+            .layer(self.config.base_uri_layer())
+            .option_layer(self.config.auth_layer().map_err(failed)?)
+            .layer(self.config.extra_headers_layer().map_err(failed)?)
+            .map_err(BoxError::from)
+            .service(transport);
+        Ok(Client::new(service, self.config.default_namespace.clone()))
     }
 }

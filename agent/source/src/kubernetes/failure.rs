@@ -9,8 +9,6 @@ use super::kind::Kind;
 pub(super) enum Failure {
     /// The version from which changes were asked for is too old: everything must be listed again.
     Expired,
-    /// The server knows no list that is streamed (it came with Kubernetes 1.27, and is on since 1.32).
-    NoStreamedList,
     /// The server does not have the kind.
     NoSuchKind,
     /// The request is not permitted; what the server says.
@@ -38,7 +36,6 @@ impl Failure {
             403 => Self::Forbidden(verb, said),
             404 => Self::NoSuchKind,
             410 => Self::Expired,
-            422 | 400 if said.contains("sendInitialEvents") => Self::NoStreamedList,
             401 => {
                 Self::Refused(format!("it does not know who asks (401: {said}); check the token or the certificate"))
             }
@@ -61,7 +58,6 @@ impl Failure {
             // Of the server, and not of a kind: told once for all.
             Self::Away(said) => format!("the API server does not answer: {said}"),
             Self::Expired => format!("what is known of {resource} is too old, and they are listed again"),
-            Self::NoStreamedList => format!("cannot stream the list of {resource}"),
         }
     }
 }
@@ -103,9 +99,6 @@ mod tests {
         let of = |code, message| Failure::of_status("watch", &status(code, message));
         assert_eq!(of(410, "too old resource version: 1 (2)"), Failure::Expired);
         assert_eq!(of(404, "the server could not find the requested resource"), Failure::NoSuchKind);
-        let refused = "ListOptions.meta.k8s.io \"\" is invalid: sendInitialEvents: Forbidden: sendInitialEvents is forbidden \
-                       for watch unless the WatchList feature gate is enabled";
-        assert_eq!(of(422, refused), Failure::NoStreamedList);
         assert_eq!(of(422, "another"), Failure::Refused("it answers 422: another".to_owned()));
         assert_eq!(of(503, "starting."), Failure::Refused("it answers 503: starting".to_owned()));
     }

@@ -42,8 +42,6 @@ pub(super) struct Follower {
     kind: Kind,
     tell: mpsc::Sender<Told>,
     backoff: Backoff,
-    /// Whether the list is asked for as a stream.
-    streams: bool,
     /// The version from which changes are asked for; none before the list was read.
     version: Option<String>,
 }
@@ -72,7 +70,7 @@ impl From<Failure> for End {
 
 impl Follower {
     pub(super) fn new(client: Client, kind: Kind, tell: mpsc::Sender<Told>) -> Self {
-        Self { client, kind, tell, backoff: Backoff::default(), streams: true, version: None }
+        Self { client, kind, tell, backoff: Backoff::default(), version: None }
     }
 
     /// Goes on until nobody listens.
@@ -81,10 +79,6 @@ impl Follower {
             let began = Instant::now();
             match self.listen().await {
                 Err(End::Deaf) => return Deaf,
-                Err(End::Failure(Failure::NoStreamedList)) => {
-                    self.streams = false;
-                    continue;
-                }
                 // What the server has forgotten is no failure of its own: it is listed again, and that may fail.
                 Err(End::Failure(Failure::Expired)) => self.version = None,
                 Err(End::Failure(failure)) => {
@@ -104,8 +98,13 @@ impl Follower {
 
     /// Reads the list, where that was not done, and follows changes until the connection ends.
     async fn listen(&mut self) -> Result<(), End> {
-        if self.version.is_none() && !self.streams {
-            self.list().await?;
+        if self.version.is_none() {
+            match self.watch().await {
+                // There are several reasons for which a server streams no lists: its age, its settings, its etcd. Where it is
+                // another one, the pages are refused too.
+                Err(End::Failure(Failure::Refused(_))) => self.list().await?,
+                other => return other,
+            }
         }
         self.watch().await
     }

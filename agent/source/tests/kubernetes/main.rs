@@ -162,7 +162,9 @@ fn a_server_that_streams_no_lists_is_read_page_by_page() {
 #[test]
 fn before_every_kind_was_listed_there_is_no_cluster_but_the_reason() {
     let server = shop();
-    server.refuse("watch", "nodes", 503, "starting");
+    for verb in ["list", "watch"] {
+        server.refuse(verb, "nodes", 503, "starting");
+    }
     let mut followed = Followed::start(&server);
     let waiting = followed.until("the reason is told", |update| !update.faults.is_empty());
     assert!(waiting.cluster.is_none() && !waiting.complete);

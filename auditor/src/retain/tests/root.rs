@@ -17,18 +17,18 @@ use podwitness_seals::time::Time;
 use podwitness_store::Store;
 
 /// In microseconds.
-pub(super) const DAY: i64 = 86_400_000_000;
+pub(crate) const DAY: i64 = 86_400_000_000;
 /// 2026-01-01.
 const BEGIN: i64 = 1_767_225_600_000_000;
 
 /// The beginning of a day.
-pub(super) fn at_day(day: i64) -> Time {
+pub(crate) fn at_day(day: i64) -> Time {
     Time::from_micros(BEGIN + day * DAY)
 }
 
 /// A root of the cluster `c` and the node `n`.
-pub(super) struct Root {
-    pub(super) store: Store,
+pub(crate) struct Root {
+    pub(crate) store: Store,
     key: PrivateKey,
     window: Vec<SealedObject>,
     previous: Option<String>,
@@ -37,11 +37,11 @@ pub(super) struct Root {
 }
 
 impl Root {
-    pub(super) fn in_folder(folder: &Path) -> Self {
+    pub(crate) fn in_folder(folder: &Path) -> Self {
         Self::of(Store::open(&format!("file://{}", folder.display()), []).unwrap())
     }
 
-    pub(super) fn in_bucket(url: &str, environment: Vec<(String, String)>) -> Self {
+    pub(crate) fn in_bucket(url: &str, environment: Vec<(String, String)>) -> Self {
         Self::of(Store::open(url, environment).unwrap())
     }
 
@@ -51,7 +51,7 @@ impl Root {
     }
 
     /// Puts a file with the records of that day, which is to be kept for so many days.
-    pub(super) async fn put(&mut self, table: &str, namespace: Option<&str>, day: i64, kept_days: i64) -> String {
+    pub(crate) async fn put(&mut self, table: &str, namespace: Option<&str>, day: i64, kept_days: i64) -> String {
         let first = DateTime::<Utc>::from(at_day(day));
         let path = match namespace {
             Some(namespace) => layout::verdicts_path("c", namespace, first, "n", "boot", day + 1),
@@ -81,12 +81,12 @@ impl Root {
     }
 
     /// The bytes that were put there.
-    pub(super) fn bytes(&self, path: &str) -> Bytes {
+    pub(crate) fn bytes(&self, path: &str) -> Bytes {
         self.bytes[path].clone()
     }
 
     /// Seals what was put since.
-    pub(super) async fn seal(&mut self, day: i64) {
+    pub(crate) async fn seal(&mut self, day: i64) {
         self.store.claim_root().await.unwrap();
         self.seals += 1;
         let mut objects = std::mem::take(&mut self.window);
@@ -125,12 +125,12 @@ impl Root {
         self.store.put_once(&path, bytes.into()).await.unwrap();
     }
 
-    pub(super) fn seal_path(seal: u64) -> String {
+    pub(crate) fn seal_path(seal: u64) -> String {
         layout::seal_path("c", "n", "boot", seal)
     }
 
     /// The paths of what is there of the tables.
-    pub(super) async fn data(&self) -> Vec<String> {
+    pub(crate) async fn data(&self) -> Vec<String> {
         let mut paths = Vec::new();
         for table in ["coverage", "policies", "verdicts"] {
             let found: Vec<_> = self.store.list(table).try_collect().await.unwrap();
@@ -141,7 +141,7 @@ impl Root {
     }
 
     /// The deletions, in order.
-    pub(super) async fn deletions(&self) -> Vec<Deletion> {
+    pub(crate) async fn deletions(&self) -> Vec<Deletion> {
         let found: Vec<_> = self.store.list("deletions").try_collect().await.unwrap();
         let mut paths: Vec<_> =
             found.into_iter().map(|object| object.path).filter(|path| path.ends_with(".json")).collect();

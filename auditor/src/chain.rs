@@ -1,10 +1,10 @@
-//! A chain of signed documents in a store, as far as `retain` must trust it: each signed by the key that the one before
+//! A chain of signed documents in a store, as far as `retain` and `status` must trust it: each signed by the key that the one before
 //! it names, numbered from 1 without a hole, and linked by hashes.
 
 use std::collections::BTreeMap;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use podwitness_schemas::layout::{SIGNATURE_SUFFIX, document_number};
+use podwitness_schemas::layout::{SIGNATURE_SUFFIX, cluster_folder, document_number, key_path};
 use podwitness_seals::document;
 use podwitness_seals::key::{KeyId, PublicKey};
 use podwitness_seals::sha256;
@@ -78,4 +78,36 @@ pub(crate) async fn read<D: Chained>(
 async fn get(store: &Store, path: &str) -> Result<bytes::Bytes, String> {
     let found = store.get(path).await.map_err(|error| error.to_string())?;
     found.ok_or_else(|| format!("{path}: it is not there"))
+}
+
+/// The paths of a cluster's seals, those of each node together.
+pub(crate) async fn seal_chains(store: &Store, cluster: &str) -> Result<Vec<Vec<String>>, String> {
+    let mut chains: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let paths = list(store, &cluster_folder("seals", cluster)).await?;
+    for path in paths.into_iter().filter(|path| path.ends_with(".json")) {
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+        chains.entry(folder).or_default().push(path);
+    }
+    Ok(chains.into_values().collect())
+}
+
+/// The paths of all objects under a prefix.
+pub(crate) async fn list(store: &Store, prefix: &str) -> Result<Vec<String>, String> {
+    let found: Vec<_> = store.list(prefix).try_collect().await.map_err(|error| error.to_string())?;
+    Ok(found.into_iter().map(|object| object.path).collect())
+}
+
+/// The public keys in a store.
+pub(crate) async fn keys(store: &Store) -> Result<Keys, String> {
+    let mut keys = Keys::new();
+    for path in list(store, "keys").await? {
+        let bytes = store.get(&path).await.map_err(|error| error.to_string())?.unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        let key = PublicKey::from_pem(&text).map_err(|error| format!("{path}: {error}"))?;
+        if key_path(&key.id().0) != path {
+            return Err(format!("{path}: the key in it belongs at {}", key_path(&key.id().0)));
+        }
+        keys.insert(key.id(), key);
+    }
+    Ok(keys)
 }
