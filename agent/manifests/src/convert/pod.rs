@@ -18,7 +18,7 @@ pub fn pod(object: &core::Pod) -> Result<Converted<Pod>, Problem> {
     let mut problems = Vec::new();
     let spec = object.spec.as_ref();
     let (workload_kind, workload) = workload(&object.metadata).unzip();
-    let pod = Pod {
+    let mut pod = Pod {
         name,
         uid: uid(&object.metadata),
         labels: labels(&object.metadata).into(),
@@ -33,6 +33,9 @@ pub fn pod(object: &core::Pod) -> Result<Converted<Pod>, Problem> {
         is_being_deleted: object.metadata.deletion_timestamp.is_some(),
         created: object.metadata.creation_timestamp.as_ref().map(|created| created.0.as_second()),
     };
+    // There are ten thousand of them.
+    pod.addresses.shrink_to_fit();
+    pod.ports.shrink_to_fit();
     Ok(Converted { object: pod, problems })
 }
 

@@ -117,16 +117,10 @@ impl Index {
                 remove(kind, &key, &mut self.cluster) || was_wrong
             }
             News::Following => knowledge.failure.take().is_some(),
-            // A cluster that does not have the kind has no object of it.
-            News::Failed(Failure::NoSuchKind) if kind == Kind::AuditTrail => {
-                let before = mem::replace(&mut knowledge.failure, Some(Failure::NoSuchKind));
-                let was_known = mem::replace(&mut knowledge.is_known, true);
-                knowledge.problems.clear();
-                self.drop_staged(kind);
-                let had_some = !mem::take(&mut self.cluster.trails).is_empty();
-                !was_known || had_some || before != Some(Failure::NoSuchKind)
-            }
             News::Failed(failure) => {
+                // A cluster that does not have the kind has no object of it. Those that are known stay: where the kind was
+                // deleted they were deleted with it, one by one.
+                knowledge.is_known |= is_optional(kind, &failure);
                 let before = mem::replace(&mut knowledge.failure, Some(failure));
                 let is_new = before != knowledge.failure;
                 self.drop_staged(kind);
@@ -144,7 +138,7 @@ impl Index {
     pub(super) fn is_complete(&self) -> bool {
         let is_followed = |(kind, knowledge): (&Kind, &Knowledge)| match &knowledge.failure {
             None => knowledge.is_known,
-            Some(failure) => *kind == Kind::AuditTrail && *failure == Failure::NoSuchKind,
+            Some(failure) => is_optional(*kind, failure) && self.cluster.trails.is_empty(),
         };
         self.knowledge.iter().all(is_followed)
     }
@@ -159,7 +153,7 @@ impl Index {
         let mut faults = BTreeSet::new();
         for (kind, knowledge) in &self.knowledge {
             match &knowledge.failure {
-                Some(failure @ Failure::NoSuchKind) if *kind == Kind::AuditTrail => {
+                Some(failure) if is_optional(*kind, failure) => {
                     let sentence = failure.sentence(*kind);
                     let message = format!("{sentence}, if namespaces are to say how their evidence is kept");
                     faults.insert(fault(message, Some(Effect::Ignored)));
@@ -181,6 +175,11 @@ impl Index {
         kind.exchange(&mut self.staged, &mut Cluster::default());
         self.staged_problems.remove(&kind);
     }
+}
+
+/// Whether all is well although a kind is not followed: namespaces need not be able to say how their evidence is kept.
+fn is_optional(kind: Kind, failure: &Failure) -> bool {
+    kind == Kind::AuditTrail && *failure == Failure::NoSuchKind
 }
 
 /// Takes an object away; returns whether it was there.

@@ -302,6 +302,22 @@ fn without_the_definition_of_audit_trails_it_works_says_so_and_takes_them_up_whe
 }
 
 #[test]
+fn a_hold_stays_where_a_server_suddenly_does_not_know_the_kind() {
+    let mut server = shop();
+    server.put(trail(true));
+    let mut followed = Followed::start(&server);
+    followed.until_complete();
+    for verb in ["list", "watch"] {
+        server.refuse(verb, "audittrails", 404, "404 page not found");
+    }
+    server.go_away();
+    server.come_back();
+    let update =
+        followed.until("it is told", |update| messages(update).iter().any(|said| said.contains("no AuditTrail")));
+    assert!(!update.complete && update.cluster.unwrap().trails["shop"].legal_hold);
+}
+
+#[test]
 fn an_object_that_cannot_be_used_is_told_and_costs_no_other() {
     let server = shop();
     let unknown = json!({"podSelector": {}, "policyTypes": ["Ingress"], "ingress": [{"form": []}]});
