@@ -99,12 +99,11 @@ impl Follower {
     /// Reads the list, where that was not done, and follows changes until the connection ends.
     async fn listen(&mut self) -> Result<(), End> {
         if self.version.is_none() {
-            match self.watch().await {
-                // There are several reasons for which a server streams no lists: its age, its settings, its etcd. Where it is
-                // another one, the pages are refused too.
-                Err(End::Failure(Failure::Refused(_))) => self.list().await?,
-                other => return other,
-            }
+            let streamed = self.watch().await;
+            // There are several reasons for which a server streams no lists: its age, its settings, its etcd. Where it is another
+            // one, the pages are refused too.
+            let Err(End::Failure(Failure::Refused(_))) = streamed else { return streamed };
+            self.list().await?;
         }
         self.watch().await
     }
@@ -119,12 +118,10 @@ impl Follower {
             for item in page.items {
                 self.tell(News::Listed(self.arrival(&item))).await?;
             }
-            match page.metadata.next.filter(|next| !next.is_empty()) {
-                Some(next) => parameters.continue_token = Some(next),
-                None => {
-                    self.version = Some(page.metadata.version);
-                    return self.tell(News::Complete).await.map_err(End::from);
-                }
+            parameters.continue_token = page.metadata.next.filter(|next| !next.is_empty());
+            if parameters.continue_token.is_none() {
+                self.version = Some(page.metadata.version);
+                return self.tell(News::Complete).await.map_err(End::from);
             }
         }
     }

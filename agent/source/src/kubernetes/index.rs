@@ -5,7 +5,6 @@
 //! nobody listened goes, and all of it in one step.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::mem;
 use std::sync::Arc;
 
 use podwitness_manifests::{Effect, Object, ObjectKey, Problem};
@@ -121,7 +120,7 @@ impl Index {
                 // A cluster that does not have the kind has no object of it. Those that are known stay: where the kind was
                 // deleted they were deleted with it, one by one.
                 knowledge.is_known |= is_optional(kind, &failure);
-                let before = mem::replace(&mut knowledge.failure, Some(failure));
+                let before = knowledge.failure.replace(failure);
                 let is_new = before != knowledge.failure;
                 self.drop_staged(kind);
                 is_new
