@@ -153,7 +153,7 @@ impl Installation {
 
     /// Starts the agent on the node as a container would: root, in the group that shares the spool and in no other, with
     /// these capabilities alone (their numbers of `capabilities(7)`).
-    pub fn start_agent_with(&self, capabilities: &[u32]) -> Result<Program, LabError> {
+    pub fn start_agent_confined_to(&self, capabilities: &[u32]) -> Result<Program, LabError> {
         let kept = capabilities.iter().fold(0_u64, |kept, capability| kept | 1 << capability);
         self.start(AGENT, self.agent_listen, |command| {
             command.gid(UNPRIVILEGED);

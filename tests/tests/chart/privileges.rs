@@ -66,7 +66,7 @@ fn said_at_end(agent: &mut Program) -> Result<String> {
 fn the_agent_works_with_what_the_chart_gives_it() -> Result<()> {
     let mut node = Node::make()?;
     node.scenario.start_exporter()?;
-    let agent = node.scenario.agent.insert(node.scenario.installation.start_agent_with(&granted()?)?);
+    let agent = node.scenario.agent.insert(node.scenario.installation.start_agent_confined_to(&granted()?)?);
     agent.wait_ready(LIMIT)?;
     ensure!(node.outcome(40_000, OPEN, ANSWER_LIMIT)? == Outcome::Answered);
     ensure!(node.outcome(40_001, SHUT, DENIAL_LIMIT)? != Outcome::Answered);
@@ -85,7 +85,7 @@ fn without_any_one_of_them_the_agent_says_which_is_missing() -> Result<()> {
     for missing in &all {
         let node = Node::make()?;
         let kept: Vec<u32> = all.iter().copied().filter(|capability| capability != missing).collect();
-        let said = said_at_end(&mut node.scenario.installation.start_agent_with(&kept)?)?;
+        let said = said_at_end(&mut node.scenario.installation.start_agent_confined_to(&kept)?)?;
         let Some((name, _)) = CAPABILITIES.iter().find(|(_, number)| number == missing) else { bail!("it is known") };
         ensure!(said.contains(&format!("this process lacks {name}; in a container, add")), "{said}");
     }
