@@ -11,6 +11,7 @@ use arrow_array::types::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{RecordBatch, StringArray, StructArray};
 use arrow_schema::DataType;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use podwitness_schemas::metadata;
 
 /// One row of `verdicts`; the columns' own names and meanings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,6 +124,13 @@ impl Evidence {
         let files =
             paths.into_iter().map(|path| read_file(&path).with_context(|| format!("cannot read {}", path.display())));
         Ok(Self { files: files.collect::<Result<_>>()? })
+    }
+
+    /// The part of one namespace.
+    #[must_use]
+    pub fn of_namespace(mut self, namespace: &str) -> Self {
+        self.files.retain(|file| file.metadata.get(metadata::NAMESPACE).is_some_and(|of| of == namespace));
+        self
     }
 
     /// Every row.

@@ -9,12 +9,14 @@
 //! | [`oracle`] | the records that policy says there must be |
 //! | [`check`] | the comparison of the two, and what holds of any evidence |
 //! | [`sealed_root`] | evidence roots of seals and deletions, made without a node and always of the same bytes |
+//! | [`field`] | pods with steady traffic between them, and the account of it |
 //! | [`cases`] | the table of cases in `tests/cases`, read and put together with the cluster that they change |
 #![forbid(unsafe_code)]
 
 pub mod cases;
 pub mod check;
 pub mod evidence;
+pub mod field;
 pub mod oracle;
 pub mod scenario;
 pub mod sealed_root;

@@ -51,6 +51,7 @@ pub struct Oracle {
     node_addresses: Vec<IpAddr>,
     revision: i64,
     sha256: String,
+    mode: WitnessMode,
 }
 
 impl Oracle {
@@ -68,7 +69,14 @@ impl Oracle {
             node: node.to_owned(),
             node_addresses: node_addresses.to_vec(),
             revision: i64::try_from(revision)?,
+            mode: WitnessMode::Enforce,
         })
+    }
+
+    /// The same, of a node whose configuration says this mode; without it, it enforces.
+    #[must_use]
+    pub fn in_mode(self, mode: WitnessMode) -> Self {
+        Self { mode, ..self }
     }
 
     /// The cluster that it read.
@@ -78,7 +86,11 @@ impl Oracle {
 
     /// What must come of a probe: each pod of the node that it leaves or enters decides, until one denies.
     pub fn expect(&self, protocol: Protocol, local: SocketAddr, remote: SocketAddr) -> Expected {
-        let mut decisions = self.sides(protocol, local, remote);
+        Self::until_denied(self.sides(protocol, local, remote))
+    }
+
+    /// What must come of a probe, by what each pod on its way says, in their order: nothing gets past the one that denies it.
+    pub fn until_denied(mut decisions: Vec<Decision>) -> Expected {
         let denying = decisions.iter().position(|decision| decision.event == EventKind::Deny.name());
         if let Some(last) = denying {
             decisions.truncate(last + 1);
@@ -97,10 +109,10 @@ impl Oracle {
         sides.collect()
     }
 
-    /// Whether the pod's namespace is audited by its `AuditTrail`. The node itself enforces.
+    /// Whether the pod's namespace is audited: by its `AuditTrail`, or else as the node is.
     fn audits(&self, pod: &Pod) -> bool {
-        let trail = self.cluster.trails.get(&pod.name.namespace);
-        trail.is_some_and(|trail| trail.mode == Some(WitnessMode::Audit))
+        let asked = self.cluster.trails.get(&pod.name.namespace).and_then(|trail| trail.mode);
+        asked.unwrap_or(self.mode) == WitnessMode::Audit
     }
 
     fn evaluate(&self, pod: &Pod, direction: Direction, peer: IpAddr, protocol: Protocol, port: u16) -> Evaluation {

@@ -204,8 +204,13 @@ fn stop_at(command: &mut Command, step: &str) {
 }
 
 /// Waits until the condition holds.
-pub fn wait(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
-    let deadline = Instant::now() + LIMIT;
+pub fn wait(what: &str, holds: impl FnMut() -> Result<bool>) -> Result<()> {
+    wait_within(LIMIT, what, holds)
+}
+
+/// The same, for what may take longer.
+pub fn wait_within(limit: Duration, what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
+    let deadline = Instant::now() + limit;
     while !holds().with_context(|| format!("while waiting until {what}"))? {
         if Instant::now() > deadline {
             bail!("gave up waiting until {what}");

@@ -13,12 +13,13 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::error::LabError;
 
-/// A network namespace of the lab. The bind mount is taken away on drop; the kernel frees the namespace when no socket
-/// and no process is left in it.
+/// A network namespace. The kernel frees it when no mount, no socket and no process is left that holds it.
 #[derive(Debug)]
 pub struct NetNs {
     path: PathBuf,
     entry: Entry,
+    /// Whether the bind mount is the lab's own, and taken away on drop.
+    owned: bool,
 }
 
 /// What it takes to enter a namespace; it works as long as it is held, even when nothing else holds the namespace.
@@ -55,8 +56,16 @@ impl NetNs {
             let _ = fs::remove_file(&path);
             return Err(error);
         }
+        let mut netns = Self::open(path)?;
+        netns.owned = true;
+        Ok(netns)
+    }
+
+    /// A namespace that somebody else has made: a file on which it is mounted, or of a process that is in it, such as
+    /// `/proc/1/ns/net`. It can be used as long as this is held, also when that file or process has gone.
+    pub fn open(path: PathBuf) -> Result<Self, LabError> {
         let entry = Entry(Arc::new(File::open(&path).map_err(LabError::path("open", &path))?));
-        Ok(Self { path, entry })
+        Ok(Self { path, entry, owned: false })
     }
 
     /// The file on which the namespace is mounted.
@@ -102,6 +111,9 @@ impl NetNs {
 
 impl Drop for NetNs {
     fn drop(&mut self) {
+        if !self.owned {
+            return;
+        }
         // Nothing can be done about a failure here, and the mount namespace ends with the process.
         let _ = umount2(&self.path, MntFlags::MNT_DETACH);
         let _ = fs::remove_file(&self.path);

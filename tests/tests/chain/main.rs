@@ -10,7 +10,6 @@ mod churn;
 mod coverage;
 mod demo;
 mod duckdb;
-mod field;
 mod full_disk;
 mod kept;
 mod killed;
@@ -29,3 +28,5 @@ mod small_disk;
 mod stage;
 mod told;
 mod walk;
+
+use podwitness_tests::field;

@@ -1,29 +1,30 @@
 //! A field for steady traffic: four pods in two namespaces that reach each other on one port and not on another.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
-use podwitness_lab::{Outcome, Pod, PodSpec, Server};
+use podwitness_lab::{NetNs, Outcome, Pod, PodSpec, Server};
 use podwitness_policy::Protocol;
-use podwitness_tests::check;
-use podwitness_tests::evidence::{Connection, Evidence};
-use podwitness_tests::scenario::Scenario;
-use podwitness_tests::traffic::{ANSWER_LIMIT, DENIAL_LIMIT, PROTOCOLS, Sent, SourcePorts, probe, serve};
+
+use crate::check;
+use crate::evidence::{Connection, Evidence};
+use crate::scenario::Scenario;
+use crate::traffic::{ANSWER_LIMIT, DENIAL_LIMIT, PROTOCOLS, Sent, SourcePorts, probe, serve};
 
 /// The port on which everybody is allowed.
-pub(crate) const OPEN: u16 = 80;
+pub const OPEN: u16 = 80;
 /// The port on which nobody is.
-pub(crate) const SHUT: u16 = 81;
+pub const SHUT: u16 = 81;
 /// The least time between two probes of one sender: eight that are answered make up to 200 a second.
 const PACE: Duration = Duration::from_millis(40);
 
 /// The seed of this run: `PODWITNESS_TEST_SEED`, or another one each time.
-pub(crate) fn seed() -> Result<u64> {
+pub fn seed() -> Result<u64> {
     let seed = match std::env::var("PODWITNESS_TEST_SEED") {
         Ok(seed) => seed.parse().context("PODWITNESS_TEST_SEED is no number")?,
         Err(_) => u64::from(SystemTime::now().duration_since(UNIX_EPOCH)?.subsec_nanos()),
@@ -32,45 +33,79 @@ pub(crate) fn seed() -> Result<u64> {
     Ok(seed)
 }
 
-/// Four pods that serve both ports, of which policy opens one; probes go round.
-pub(crate) struct Field {
-    pub(crate) pods: Vec<Pod>,
+/// Who sends and serves in a field.
+pub trait Party: Sync {
+    /// Where it does.
+    fn netns(&self) -> &NetNs;
+    /// One address of each family.
+    fn addresses(&self) -> [IpAddr; 2];
+}
+
+impl Party for Pod {
+    fn netns(&self) -> &NetNs {
+        self
+    }
+
+    fn addresses(&self) -> [IpAddr; 2] {
+        let addresses = (**self).addresses();
+        [addresses[0], addresses[1]]
+    }
+}
+
+/// Pods that serve both ports, of which policy opens one; probes go round.
+#[derive(Debug)]
+pub struct Field<P = Pod> {
+    /// The pods.
+    pub pods: Vec<P>,
+    /// The source ports that are left.
+    pub ports: SourcePorts,
     _servers: Vec<Server>,
-    pub(crate) ports: SourcePorts,
 }
 
 impl Field {
-    pub(crate) fn make(scenario: &Scenario) -> Result<Self> {
+    /// Four pods in two namespaces of a scenario, with the policies.
+    pub fn make(scenario: &Scenario) -> Result<Self> {
         let mut pods = Vec::new();
-        let mut servers = Vec::new();
         for (namespace, number) in [("shop", 1), ("shop", 2), ("ops", 1), ("ops", 2)] {
             scenario.cluster.namespace(namespace, &[])?;
             let host = if namespace == "shop" { number } else { number + 2 };
             let addresses = [format!("10.2.0.{host}").parse()?, format!("fd00:2::{host}").parse()?];
             let pod = scenario.pod(PodSpec::new(namespace, &format!("pod-{number}"), &addresses))?;
-            servers.extend(serve(&pod, &[OPEN, SHUT])?);
             pods.push(pod);
-            let spec = format!(
-                "{{podSelector: {{}}, ingress: [{{ports: [{{port: {OPEN}}}, {{port: {OPEN}, protocol: UDP}}]}}]}}"
-            );
-            scenario.cluster.policy(namespace, "one-port", &spec)?;
+            scenario.cluster.policy(namespace, "one-port", &one_port())?;
         }
-        Ok(Self { pods, _servers: servers, ports: SourcePorts::default() })
+        Self::serve(pods)
+    }
+}
+
+/// The spec of the policy that each namespace of a field must have.
+pub fn one_port() -> String {
+    format!("{{podSelector: {{}}, ingress: [{{ports: [{{port: {OPEN}}}, {{port: {OPEN}, protocol: UDP}}]}}]}}")
+}
+
+impl<P: Party> Field<P> {
+    /// Of these pods; from now on they serve.
+    pub fn serve(pods: Vec<P>) -> Result<Self> {
+        let mut servers = Vec::new();
+        for pod in &pods {
+            servers.extend(serve(pod.netns(), &[OPEN, SHUT])?);
+        }
+        Ok(Self { pods, ports: SourcePorts::default(), _servers: servers })
     }
 
     /// One probe from the pod of this number, and whether it met what policy says.
-    pub(crate) fn send(&self, from: usize, turn: usize, protocol: Protocol, port: u16) -> Result<Sent> {
+    pub fn send(&self, from: usize, turn: usize, protocol: Protocol, port: u16) -> Result<Sent> {
         let to = &self.pods[(from + 1 + turn % (self.pods.len() - 1)) % self.pods.len()];
         let remote = SocketAddr::new(to.addresses()[turn % 2], port);
         let (wanted, limit) =
             if port == OPEN { (Outcome::Answered, ANSWER_LIMIT) } else { (Outcome::TimedOut, DENIAL_LIMIT) };
-        let sent = probe(&self.pods[from], protocol, self.ports.next()?, remote, limit)?;
+        let sent = probe(self.pods[from].netns(), protocol, self.ports.next()?, remote, limit)?;
         ensure!(sent.outcome == wanted, "policy says {wanted:?}: {sent:?}");
         Ok(sent)
     }
 
     /// Probes from every pod at a steady pace, over two ways that are open and one that is shut, while `work` is done.
-    pub(crate) fn send_while(&self, work: impl FnOnce() -> Result<()>) -> Result<Vec<Sent>> {
+    pub fn send_while(&self, work: impl FnOnce() -> Result<()>) -> Result<Vec<Sent>> {
         let stop = AtomicBool::new(false);
         let (worked, sent) = thread::scope(|scope| {
             let senders: Vec<_> = (0..self.pods.len())
@@ -91,7 +126,7 @@ impl Field {
     }
 
     /// Probes at a steady pace until told to stop.
-    pub(crate) fn send_until(&self, from: usize, port: u16, stop: &AtomicBool) -> Result<Vec<Sent>> {
+    pub fn send_until(&self, from: usize, port: u16, stop: &AtomicBool) -> Result<Vec<Sent>> {
         let mut sent = Vec::new();
         let mut next = Instant::now();
         while !stop.load(Ordering::Relaxed) {
@@ -105,19 +140,19 @@ impl Field {
 }
 
 /// How many openings there must be of these probes: at the source always, at the destination where it is allowed.
-pub(crate) fn openings(sent: &[Sent]) -> usize {
+pub fn openings(sent: &[Sent]) -> usize {
     sent.iter().map(|sent| if sent.remote.port() == OPEN { 2 } else { 1 }).sum()
 }
 
 /// That the evidence says of these probes what it must, and nothing more.
-pub(crate) fn reconcile(evidence: &Evidence, sent: &[Sent]) -> Result<()> {
+pub fn reconcile(evidence: &Evidence, sent: &[Sent]) -> Result<()> {
     reconcile_part(evidence, sent)?;
     check::sequences(evidence)?;
     Ok(())
 }
 
 /// The same of evidence that is not all that there is of the boot.
-pub(crate) fn reconcile_part(evidence: &Evidence, sent: &[Sent]) -> Result<()> {
+pub fn reconcile_part(evidence: &Evidence, sent: &[Sent]) -> Result<()> {
     account(evidence, sent)?;
     ensure!(check::lost(evidence) == 0, "records were lost");
     let others = evidence.rows().find(|row| row.is_tcp_or_udp() && !["open", "close", "deny"].contains(&&*row.event));
@@ -127,7 +162,7 @@ pub(crate) fn reconcile_part(evidence: &Evidence, sent: &[Sent]) -> Result<()> {
 
 /// That each connection of these probes was opened and closed once on each side, that each denied attempt was counted once,
 /// and that there are no others.
-pub(crate) fn account(evidence: &Evidence, sent: &[Sent]) -> Result<()> {
+pub fn account(evidence: &Evidence, sent: &[Sent]) -> Result<()> {
     let mut opened: BTreeSet<Connection> = BTreeSet::new();
     // How often each was tried at the least, and at the most.
     let mut denied: BTreeMap<(Protocol, SocketAddr, SocketAddr), (i64, i64)> = BTreeMap::new();
