@@ -65,7 +65,11 @@ impl Life {
     }
 
     /// The records with their places in their sequences; the spool has room for the next ones then.
-    fn through_the_spool(&mut self, mut records: Vec<Record>, retention: &[NamespaceRetention]) -> Result<Vec<Spooled>> {
+    fn through_the_spool(
+        &mut self,
+        mut records: Vec<Record>,
+        retention: &[NamespaceRetention],
+    ) -> Result<Vec<Spooled>> {
         let dictionary = Dictionary(retention.iter().map(trail).collect::<Result<Arc<[_]>>>()?);
         let writer = self.writer.as_mut().context("a life without a spool")?;
         let mut batches = Vec::new();

@@ -239,7 +239,8 @@ impl Town {
             self.changes + 1
         };
         let cluster = self.oracle()?.cluster().clone();
-        let (_, policy) = policies(random, &cluster, 1, &PORTS).pop_first().context("one was to be made")?;
+        let made = policies(random, &cluster, 1, &PORTS);
+        let policy = made.iter().next().context("one was to be made")?;
         let mut manifest: Value = serde_json::from_str(&policy.text)?;
         manifest["metadata"]["name"] = format!("policy-{number}").into();
         let said = format!("policy {number} is {manifest}");
