@@ -144,9 +144,10 @@ impl Controller {
             Change::Cluster(update) => {
                 let before = present.update.as_ref().map_or(&[][..], |before| &before.faults);
                 for fault in update.faults.iter().filter(|fault| !before.contains(fault)) {
-                    match fault.effect {
-                        Some(_) => tracing::warn!(%fault, "an object cannot be used; the others are"),
-                        None => tracing::warn!(%fault, "the cluster's objects cannot all be read"),
+                    if fault.effect.is_some() {
+                        tracing::warn!(%fault, "an object cannot be used; the others are");
+                    } else {
+                        tracing::warn!(%fault, "the cluster's objects cannot all be read");
                     }
                 }
                 self.metrics.faults("objects", update.faults.len());

@@ -75,7 +75,7 @@ fn bring_out(config: &Config) -> Result<bool> {
     let settings = Settings { close_after: 0, progress: TOTALS_ARE_OLD_NS, ..settings::kernel(&config.connections) };
     let metrics = Metrics::register(&mut Registry::default());
     let is_keeping_up = Readiness::new().condition("the spool takes verdicts");
-    let TakenUp { witness, .. } = take_up(config, boot_id()?, settings, &metrics, is_keeping_up)?;
+    let TakenUp { witness, .. } = take_up(config, &boot_id()?, settings, &metrics, is_keeping_up)?;
     let shutdown = Shutdown::new();
     shutdown.request();
     let witness = witness.run(&shutdown)?;

@@ -71,7 +71,7 @@ pub fn run(cli: &Cli) -> Result<Exit> {
     is_keeping_up.set(true);
 
     let TakenUp { witness, control, kept_sizes, definitions } =
-        take_up(&config, boot, settings::kernel(&config.connections), &metrics, is_keeping_up)?;
+        take_up(&config, &boot, settings::kernel(&config.connections), &metrics, is_keeping_up)?;
     tell_kept_sizes(&config, &kept_sizes);
     control.set_deny_unknown_endpoints(config.endpoints.unknown_endpoints == UnknownEndpoints::Deny);
     let unknown_endpoints = match config.endpoints.unknown_endpoints {
@@ -124,13 +124,13 @@ pub(crate) struct TakenUp {
 /// Opens the spool and the maps, and takes up the work where it was left.
 pub(crate) fn take_up(
     config: &Config,
-    boot: String,
+    boot: &str,
     settings: Settings,
     metrics: &Metrics,
     is_keeping_up: Condition,
 ) -> Result<TakenUp> {
     let state_folder = config.spool.path.join(STATE_FOLDER);
-    let boot_of_spool = settings::boot_of_spool(config, &boot, uptime()?)?;
+    let boot_of_spool = settings::boot_of_spool(config, boot, uptime()?)?;
     let (spool, recovered) =
         Writer::open(&config.spool.path, settings::spool(config), settings::origin(config, boot_of_spool))?;
     if recovered.torn_bytes > 0 {
@@ -143,7 +143,7 @@ pub(crate) fn take_up(
         tracing::error!(%damage, "the spool is damaged: the sequence of its records has a hole there");
     }
     Step::SpoolOpened.reached();
-    let definitions = Arc::new(Definitions::open(&state_folder, &boot)?);
+    let definitions = Arc::new(Definitions::open(&state_folder, boot)?);
     let key = Key::open(&config.privacy.hmac_key_file)?;
     // The folder may come with the first pod.
     let endpoints = fs::read_dir(&config.endpoints.netns).map_or(0, Iterator::count);
@@ -158,7 +158,7 @@ pub(crate) fn take_up(
         definitions.leave_out(numbers_of_before()?);
     }
     Step::MapsOpened.reached();
-    let (life, crash) = Life::begin(&state_folder, &boot)
+    let (life, crash) = Life::begin(&state_folder, boot)
         .with_context(|| format!("cannot note in {} that the agent runs", state_folder.display()))?;
     Step::Begun.reached();
     let parts = Parts {

@@ -130,7 +130,7 @@ impl Watch {
 
     /// What it took until now; of processor time, that of children which have ended.
     fn stop(&self) -> Took {
-        Took { wall: self.start.elapsed(), processor: processor_time() - self.processor }
+        Took { wall: self.start.elapsed(), processor: processor_time().saturating_sub(self.processor) }
     }
 }
 

@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE", default_value = "podwitness.yaml")]
     config: PathBuf,
 
-    /// Write it into the status of the AuditTrails
+    /// Write it into the status of the `AuditTrail`s
     #[arg(long)]
     write: bool,
 

@@ -206,8 +206,12 @@ impl Node {
         }
         let Some((first, rest)) = batches.split_first() else { return Ok(()) };
         let mut batch = Batch::begin(first, Vec::new().into());
-        rest.iter().for_each(|part| batch.append(part));
-        damages.iter().for_each(|damage| batch.lack(damage));
+        for part in rest {
+            batch.append(part);
+        }
+        for damage in damages {
+            batch.lack(&damage);
+        }
         let (facts, end) = (batch.facts().clone(), batch.end().into());
         let new = batch.into_files(Duration::from_secs(self.cluster.default_seconds))?;
         let files = new.iter().map(|file| PlannedFile::new(file, String::new())).collect();

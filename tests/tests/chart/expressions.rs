@@ -1,4 +1,4 @@
-//! What a PromQL expression asks for: metrics, labels, and values of labels. As much of the grammar as ours need; a word that
+//! What a `PromQL` expression asks for: metrics, labels, and values of labels. As much of the grammar as ours need; a word that
 //! is none of those is an error, so that nothing is passed over.
 
 use std::collections::BTreeSet;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::expressions::read;
 use crate::helm::{chart, object, path, render, sets, tool, values};
 
-/// What the scraping adds to every series: the PodMonitor's own relabelling, and what Prometheus and its operator set.
+/// What the scraping adds to every series: the `PodMonitor`'s own relabelling, and what Prometheus and its operator set.
 const OF_SCRAPING: [&str; 4] = ["job", "instance", "endpoint", "node"];
 
 /// What is emitted: the names, and for each label of each the values that were seen.

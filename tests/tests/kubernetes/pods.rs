@@ -91,14 +91,13 @@ impl Cluster {
     /// Sends each of these from the pod by `kubectl exec`, all at once, and says which were answered. Each waits up to so many
     /// seconds.
     pub(crate) fn exec_probes(&self, from: &Pod, targets: &[Target], seconds: u32) -> Result<Vec<bool>> {
-        let mut script = String::new();
-        for (number, Target { protocol, remote }) in targets.iter().enumerate() {
+        let probe = |(number, Target { protocol, remote }): (usize, &Target)| {
             let protocol = protocol.name().to_lowercase();
-            script += &format!(
+            format!(
                 "(/agnhost connect '{remote}' --timeout {seconds}s --protocol {protocol} >/dev/null 2>&1; echo {number} $?) &\n"
-            );
-        }
-        script += "wait\n";
+            )
+        };
+        let script = targets.iter().enumerate().map(probe).collect::<String>() + "wait\n";
         let said =
             run(self.command("kubectl").args(["-n", &from.namespace, "exec", &from.name, "--", "sh", "-c", &script]))?;
         let mut answered = vec![None; targets.len()];
