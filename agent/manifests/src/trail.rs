@@ -76,30 +76,36 @@ pub struct AuditTrailSpec {
     pub unknown: BTreeMap<String, Value>,
 }
 
-/// What evidence there is of a namespace. `podwitness status` writes it, all of it each time: what is not known is `null`,
-/// so that a patch takes away what stood there.
+/// What evidence there is of a namespace. `podwitness status` writes it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AuditTrailStatus {
     /// The `metadata.generation` that was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// When the oldest record happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "time_schema")]
     pub evidence_from: Option<Time>,
     /// When the newest record happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "time_schema")]
     pub evidence_to: Option<Time>,
     /// The end of the newest interval that was sealed, whether or not there was evidence of this namespace in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "time_schema")]
     pub last_seal: Option<Time>,
     /// How many objects of evidence there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<i64>,
     /// How many bytes they have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<i64>,
     /// Whether a legal hold is in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<bool>,
     /// `Ready`: whether the status is of the whole evidence, and why not.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Vec<Condition>,
 }

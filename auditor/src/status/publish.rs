@@ -45,7 +45,7 @@ pub(super) async fn publish(
 async fn write(client: &Client, trail: &AuditTrail, status: &AuditTrailStatus) -> Result<(), String> {
     let namespace = trail.metadata.namespace.as_deref().unwrap_or_default();
     let trails = Api::<AuditTrail>::namespaced(client.clone(), namespace);
-    let patch = Patch::Merge(serde_json::json!({"status": status}));
+    let patch = Patch::Merge(patch(status));
     match trails
         .patch_status(NAME, &PatchParams { field_manager: Some(WRITER.to_owned()), ..PatchParams::default() }, &patch)
         .await
@@ -54,6 +54,16 @@ async fn write(client: &Client, trail: &AuditTrail, status: &AuditTrailStatus) -
         Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(()),
         answer => answer.map(drop).map_err(|error| refused("patch", "audittrails/status", &error)),
     }
+}
+
+/// The patch that makes it the status: what there is nothing of any more is taken away.
+pub(super) fn patch(status: &AuditTrailStatus) -> serde_json::Value {
+    let mut fields = serde_json::json!({"evidenceFrom": null, "evidenceTo": null, "lastSeal": null});
+    let written = serde_json::to_value(status).expect("texts and numbers are always JSON");
+    for (field, value) in written.as_object().into_iter().flatten() {
+        fields[field] = value.clone();
+    }
+    serde_json::json!({"status": fields})
 }
 
 /// What the status of a trail is now.
