@@ -60,6 +60,8 @@ struct Member {
     port: u16,
     /// Until when it is down.
     down_until: i64,
+    /// Whether its newest seal is the last of a clean stop: an exporter that starts seals before it puts anything.
+    has_ended: bool,
 }
 
 pub(super) struct World {
@@ -99,7 +101,7 @@ impl World {
             let seed = u8::try_from(index + 1).unwrap();
             std::fs::write(trusted.path().join(format!("{index}.pem")), key(seed).public().to_pem()).unwrap();
             let node = Node::begin(&mut fresh, cluster(&wishes), &name(index), seed, &boot(index, 0), BEGIN).unwrap();
-            Member { node, heard: Wishes::new(), may_lose: true, boots: 0, port: 0, down_until: 0 }
+            Member { node, heard: Wishes::new(), may_lose: true, boots: 0, port: 0, down_until: 0, has_ended: false }
         };
         let members = (0..NODES).map(member).collect();
         let keys = new();
@@ -143,6 +145,9 @@ impl World {
                     continue;
                 }
                 self.now = begin + self.rng.i64(61..240) * MINUTE;
+                if self.members[index].has_ended {
+                    self.seal(index, false);
+                }
                 self.disturb(index);
                 // What has changed is heard, and stands in a record of the same interval.
                 if changes || self.rng.u8(..4) > 0 {
@@ -244,7 +249,8 @@ impl World {
     /// A seal, which may be the last one before the node is down for some days.
     fn seal(&mut self, index: usize, may_end: bool) {
         let member = &mut self.members[index];
-        if may_end && self.rng.u8(..60) == 0 {
+        member.has_ended = may_end && self.rng.u8(..60) == 0;
+        if member.has_ended {
             member.node.seal_last(&mut self.fresh, self.now);
             member.down_until = self.now + self.rng.i64(0..4) * DAY;
             member.reboot(index, member.down_until);
