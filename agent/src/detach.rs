@@ -6,7 +6,7 @@
 use anyhow::{Result, bail};
 use podwitness_config::Config;
 use podwitness_runtime::{exit::sentence, readiness::Readiness, shutdown::Shutdown};
-use podwitness_spool::{Checkpoint, Record, Writer};
+use podwitness_spool::{Checkpoint, Record};
 use podwitness_wire::Settings;
 use prometheus_client::registry::Registry;
 
@@ -15,7 +15,7 @@ use crate::{
     coverage,
     definitions::{Definitions, LedgerError},
     metrics::Metrics,
-    run::{STATE_FOLDER, TakenUp, boot_id, take_up},
+    run::{STATE_FOLDER, TakenUp, boot_id, open_spool, take_up},
     settings,
     step::Step,
     witness::WitnessError,
@@ -86,8 +86,7 @@ fn bring_out(config: &Config) -> Result<bool> {
 
 fn tell(config: &Config, detail: String) -> Result<()> {
     let boot = boot_id()?;
-    let (mut spool, recovered) =
-        Writer::open(&config.spool.path, settings::spool(config), settings::origin(config, boot.clone()))?;
+    let (mut spool, recovered) = open_spool(config, &boot)?;
     let definitions = Definitions::open(&config.spool.path.join(STATE_FOLDER), &boot)?;
     let records = vec![Record::Coverage(coverage::agent_detached(detail))];
     // The maps are gone, and with them the ring that the position is of; rows are counted on.

@@ -19,7 +19,7 @@ use podwitness_runtime::{
     shutdown::Shutdown,
 };
 use podwitness_source::{ApiServer, DirectorySource, KubernetesSource};
-use podwitness_spool::{Writer, words::WitnessMode};
+use podwitness_spool::{Recovered, Writer, words::WitnessMode};
 use podwitness_wire::{Settings, Verdict, names};
 use prometheus_client::registry::Registry;
 
@@ -130,9 +130,7 @@ pub(crate) fn take_up(
     is_keeping_up: Condition,
 ) -> Result<TakenUp> {
     let state_folder = config.spool.path.join(STATE_FOLDER);
-    let boot_of_spool = settings::boot_of_spool(config, boot, uptime()?)?;
-    let (spool, recovered) =
-        Writer::open(&config.spool.path, settings::spool(config), settings::origin(config, boot_of_spool))?;
+    let (spool, recovered) = open_spool(config, boot)?;
     if recovered.torn_bytes > 0 {
         tracing::warn!(
             bytes = recovered.torn_bytes,
@@ -181,6 +179,12 @@ pub(crate) fn take_up(
         witness.journal().coverage(coverage::spool_lost());
     }
     Ok(TakenUp { witness, control, kept_sizes, definitions })
+}
+
+/// Opens the spool; `boot` is the kernel's own name of this life of it.
+pub(crate) fn open_spool(config: &Config, boot: &str) -> Result<(Writer, Recovered)> {
+    let boot_of_spool = settings::boot_of_spool(config, boot, uptime()?)?;
+    Ok(Writer::open(&config.spool.path, settings::spool(config), settings::origin(config, boot_of_spool))?)
 }
 
 pub(crate) fn boot_id() -> Result<String> {
