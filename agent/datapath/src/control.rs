@@ -1,14 +1,37 @@
 //! The half that says what is in force, and where.
 
-use std::{fs::File, sync::Arc};
+use std::{
+    fs::File,
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
 
 use aya::Ebpf;
 use nix::fcntl::Flock;
 
 use crate::{
-    Error, HookFault, Interface, Tables, hooks::Hooks, load::Grace, older::Carry, shared_state::SharedState,
-    tables::Slots,
+    Error, HookFault, Interface, Tables,
+    hooks::Hooks,
+    load::Grace,
+    older::Carry,
+    shared_state::SharedState,
+    slots::{AddressEdits, Slots},
 };
+
+/// How tables come into force.
+#[derive(Debug)]
+pub struct Next {
+    generation: u64,
+    /// What is to be changed in the maps in force; none where the other slot is to hold the tables.
+    edits: Option<AddressEdits>,
+}
+
+impl Next {
+    /// The number of the generation that they will be.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+}
 
 /// Puts policy in force and hooks on interfaces.
 pub struct Control {
@@ -17,6 +40,8 @@ pub struct Control {
     pub(crate) hooks: Hooks,
     pub(crate) state: Arc<SharedState>,
     pub(crate) grace: Arc<Grace>,
+    /// Waits until no program runs that has begun before the last change of slots.
+    pub(crate) leaving: Option<JoinHandle<Result<(), Error>>>,
     /// The connections of an older layout, until no hook runs its programs any more.
     pub(crate) carry: Option<Carry>,
     /// Held as long as the agent lives, against a second one on the same pins.
@@ -29,27 +54,50 @@ impl Control {
         self.state.generation()
     }
 
-    /// Puts tables in force as the next generation, and returns its number. Every packet is decided by the tables
-    /// before or by these, never by some of each.
+    /// Says as which generation tables would come into force, and how.
+    ///
+    /// `same_revision` says that it is the policy revision in force: only then may what differs be changed in place, because
+    /// a packet that comes meanwhile counts as decided by the generation before.
+    pub fn next(&self, tables: &Tables, same_revision: bool) -> Next {
+        let generation = self.generation();
+        match self.slots.edits_in_place(generation, tables) {
+            // The slot is that of the lowest bit, which stays.
+            Some(edits) if same_revision || edits.is_empty() => Next { generation: generation + 2, edits: Some(edits) },
+            _ => Next { generation: generation + 1, edits: None },
+        }
+    }
+
+    /// Puts tables in force as the next generation, and returns its number. Every decision is made by the tables before
+    /// or by these, never by some of each.
     pub fn activate(&mut self, tables: &Tables) -> Result<u64, Error> {
-        self.fill(tables)?;
-        self.switch()
+        let next = self.next(tables, true);
+        self.fill(&next, tables)?;
+        self.switch(&next);
+        Ok(next.generation)
     }
 
-    /// The first half of [`activate`](Self::activate): fills the tables of the next generation, by which no packet is
-    /// decided yet.
-    pub fn fill(&mut self, tables: &Tables) -> Result<(), Error> {
-        self.slots.fill(self.state.generation() + 1, tables)
+    /// The first half of [`activate`](Self::activate), with what [`next`](Self::next) has said of the tables: what differs
+    /// is put into maps. Where that is done in place, decisions are made by it; else by none of it.
+    ///
+    /// Where it fails, what has failed is not built on the next time.
+    pub fn fill(&mut self, next: &Next, tables: &Tables) -> Result<(), Error> {
+        if let Some(edits) = &next.edits {
+            return self.slots.edit_in_place(self.generation(), edits);
+        }
+        if let Some(leaving) = self.leaving.take() {
+            leaving.join().expect("waiting does not panic").or_else(|_| self.grace.wait())?;
+        }
+        self.slots.fill(next.generation, tables)
     }
 
-    /// The second half: has packets decided by the tables that were filled last, and returns the number of their
-    /// generation.
-    pub fn switch(&mut self) -> Result<u64, Error> {
-        let generation = self.state.generation() + 1;
-        self.state.set_generation(generation);
-        // The slot of the generation before is filled next time; no program may be reading it then.
-        self.grace.wait()?;
-        Ok(generation)
+    /// The second half: has packets decided by what was filled last.
+    pub fn switch(&mut self, next: &Next) {
+        self.state.set_generation(next.generation);
+        if next.edits.is_none() {
+            // No program may be reading the slot of the generation before when it is filled the next time.
+            let grace = Arc::clone(&self.grace);
+            self.leaving = Some(thread::spawn(move || grace.wait()));
+        }
     }
 
     /// Says what an endpoint whose pod is not known may do: everything, or nothing.

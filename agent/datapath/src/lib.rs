@@ -37,10 +37,11 @@ mod privileges;
 mod records;
 mod ring;
 mod shared_state;
+mod slots;
 mod tables;
 
 pub use chain::{Chain, Link, Owner, chain};
-pub use control::Control;
+pub use control::{Control, Next};
 pub use counters::Counters;
 pub use denials::{DenialRecord, LossRecord};
 pub use detach::{detach, unhook};

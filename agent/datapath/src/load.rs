@@ -23,7 +23,7 @@ use crate::{
     records::{Kept, Records},
     ring::Ring,
     shared_state::SharedState,
-    tables::Slots,
+    slots::Slots,
 };
 
 /// What the datapath needs to know.
@@ -163,7 +163,7 @@ impl Datapath {
         let outlet =
             Outlet { records, hand_over, sweep, learn, counters, connection_capacity, grace: Arc::clone(&grace) };
         let hooks = Hooks::new(pins, options.attachment)?;
-        let control = Control { programs, slots, hooks, state, grace, carry, _lock: lock };
+        let control = Control { programs, slots, hooks, state, grace, leaving: None, carry, _lock: lock };
         Ok(Self { control, outlet, kept_sizes: kept_sizes.collect(), is_taken_over })
     }
 }

@@ -35,7 +35,7 @@ pub mod address_flags {
 ///
 /// Subject and class come first because they are always matched whole; the protocol stands before the port because a
 /// rule may leave out the port alone, or both, but never the protocol alone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(C)]
 pub struct PolicyKeyData {
     /// The subject (policies of one direction that endpoints share), in network order.
@@ -120,7 +120,7 @@ pub mod endpoint_flags {
 }
 
 /// An address from which an endpoint may send: a key in the table of own addresses (the value has no meaning).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(C)]
 pub struct OwnAddressKey {
     /// The host side's interface index.
