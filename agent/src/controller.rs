@@ -225,11 +225,13 @@ impl Controller {
         Step::TrailsKept.reached();
         let is_in_force = in_force.as_ref() == Some(&tables) && self.definitions.revision_of(generation) == revision;
         if !is_in_force {
-            self.definitions.commit_generation(generation + 1, revision)?;
+            let next = self.control.next(&tables, self.definitions.revision_of(generation) == revision);
+            let generation = next.generation();
+            self.definitions.write_generation(generation, revision)?;
             Step::Defined.reached();
-            self.control.fill(&tables)?;
+            self.control.fill(&next, &tables)?;
             Step::Filled.reached();
-            let generation = self.control.switch()?;
+            self.control.switch(&next);
             Step::Switched.reached();
             self.statements.in_force(now_us(), revision, cluster);
             self.definitions.set_present(definitions::Present { generation, ..here });

@@ -12,11 +12,11 @@ podwitness_runtime::steps! {
         Begun = "begun";
         /// What the agent before had committed is acknowledged and removed.
         TakenUp = "taken-up";
-        /// What namespaces ask for is on the disk, and the spool does not say so.
+        /// What namespaces ask for is written, and the spool does not say so.
         TrailsKept = "trails-kept";
-        /// Definitions are on the disk, and no table refers to them.
+        /// Definitions are written, and no table refers to them.
         Defined = "defined";
-        /// Tables are filled, and no packet is decided by them.
+        /// Tables are filled, and no packet is decided by them; but by what was changed in place.
         Filled = "filled";
         /// Packets are decided by them, and no record says so.
         Switched = "switched";

@@ -1,4 +1,5 @@
-//! The definitions on the disk: a file of JSON lines, appended to and synced before the kernel can refer to what is new.
+//! The definitions on the disk: a file of JSON lines, appended to before the kernel can refer to what is new, and synced
+//! before a record can.
 //!
 //! The first line names the boot. A last line without its end is what a crash left of an append that nothing refers to
 //! yet; it is cut. Any other line that cannot be read makes the agent stop with its place, because numbers that it gave
@@ -8,6 +9,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use podwitness_spool::{Identity, PolicyRule, RuleSet, Trail};
@@ -96,9 +98,22 @@ struct FirstLine {
 #[derive(Debug)]
 pub(super) struct Ledger {
     path: PathBuf,
-    file: File,
+    file: Arc<File>,
     /// Whether there was none of this boot.
     pub(super) is_new: bool,
+}
+
+/// The way to the disk of what was appended.
+pub(super) struct Disk {
+    path: PathBuf,
+    file: Arc<File>,
+}
+
+impl Disk {
+    /// All that was appended before is on the disk on return.
+    pub(super) fn sync(&self) -> Result<(), LedgerError> {
+        self.file.sync_data().map_err(disk("sync", &self.path))
+    }
 }
 
 impl Ledger {
@@ -117,7 +132,7 @@ impl Ledger {
         if first.is_some_and(|first| first.boot == boot) {
             let file = OpenOptions::new().append(true).open(&path).map_err(disk("open", &path))?;
             file.set_len(whole as u64).map_err(disk("cut", &path))?;
-            return Ok((Self { path, file, is_new: false }, entries));
+            return Ok((Self { path, file: file.into(), is_new: false }, entries));
         }
         let newest = |is: fn(&Entry) -> bool| entries.iter().rfind(|entry| is(entry)).cloned();
         let revision = newest(|entry| matches!(entry, Entry::Revision { .. }));
@@ -136,15 +151,18 @@ impl Ledger {
         file.write_all(&text).and_then(|()| file.sync_all()).map_err(disk("write", &new))?;
         fs::rename(&new, &path).map_err(disk("replace", &path))?;
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(disk("sync", folder))?;
-        Ok(Self { path, file, is_new: true })
+        Ok(Self { path, file: file.into(), is_new: true })
     }
 
-    /// Appends entries; they are on the disk on return.
-    pub(super) fn append(&mut self, entries: &[Entry]) -> Result<(), LedgerError> {
+    pub(super) fn disk(&self) -> Disk {
+        Disk { path: self.path.clone(), file: Arc::clone(&self.file) }
+    }
+
+    /// Appends entries. They are written on return, so that they outlive the agent.
+    pub(super) fn append(&self, entries: &[Entry]) -> Result<(), LedgerError> {
         let text: Vec<u8> = entries.iter().flat_map(line).collect();
         let before = self.file.metadata().map_err(disk("look at", &self.path))?.len();
-        let written = self.file.write_all(&text).and_then(|()| self.file.sync_data());
-        written.map_err(|error| {
+        (&*self.file).write_all(&text).map_err(|error| {
             // What was written in part would stand in the middle of the next append. Where cutting it off fails too,
             // the next start finds the damage and says so.
             let _ = self.file.set_len(before);

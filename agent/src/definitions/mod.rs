@@ -5,7 +5,9 @@
 //!
 //! - A number is given once within a boot and never given again: events, connections and denials that outlive an agent
 //!   refer to it. The same content has the same number for as long as this agent and the ones before it remember.
-//! - A definition is on the disk ([`ledger`]) before the kernel can refer to it.
+//! - A definition is written ([`ledger`]) before the kernel can refer to it, and on the disk before a record that refers to
+//!   it is. So it outlives the agent as the kernel's maps do; neither of them outlives the kernel, and the controller does
+//!   not wait for the disk.
 //!
 //! The controller adds definitions, the witness looks them up; [`Definitions`] is what they share.
 
@@ -14,7 +16,7 @@ mod ledger;
 mod tests;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     net::IpAddr,
     path::Path,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
@@ -57,12 +59,15 @@ struct Book {
     services: Numbered<ObjectName>,
     revisions: HashMap<i64, Revision>,
     newest_revision: Revision,
-    generations: HashMap<u64, i64>,
+    /// The revision of each generation, where it is another than that of the one before.
+    generations: BTreeMap<u64, i64>,
     present: Present,
     /// By namespace; `None` where no agent has known them yet.
     trails: Option<Arc<[Trail]>>,
-    /// Given numbers, not on the disk yet.
+    /// Given numbers, not written yet.
     unwritten: Vec<Entry>,
+    /// Whether something was written that may not be on the disk.
+    is_unsynced: bool,
 }
 
 /// Contents by number and numbers by content. The number within a content is 0 where it serves as a key.
@@ -109,10 +114,11 @@ impl Definitions {
             services: Numbered::default(),
             revisions: HashMap::new(),
             newest_revision: Revision::default(),
-            generations: HashMap::new(),
+            generations: BTreeMap::new(),
             present: Present::default(),
             trails: None,
             unwritten: Vec::new(),
+            is_unsynced: false,
         };
         for entry in entries {
             book.learn(entry);
@@ -188,21 +194,39 @@ impl Definitions {
         book.newest_revision.number
     }
 
-    /// Says by which revision a table generation decides, and makes all definitions durable. Must return before the
-    /// generation is put in force.
-    pub(crate) fn commit_generation(&self, generation: u64, revision: i64) -> Result<(), LedgerError> {
+    /// Says by which revision a table generation decides, and writes all definitions. Must return before the kernel can
+    /// refer to any of them.
+    pub(crate) fn write_generation(&self, generation: u64, revision: i64) -> Result<(), LedgerError> {
         let mut book = self.write();
-        book.unwritten.push(Entry::Generation { number: generation, revision });
-        book.generations.insert(generation, revision);
-        let Book { ledger, unwritten, .. } = &mut *book;
-        ledger.append(unwritten)?;
-        unwritten.clear();
+        if book.revision_of(generation) != revision {
+            book.unwritten.push(Entry::Generation { number: generation, revision });
+            book.generations.insert(generation, revision);
+        }
+        let Book { ledger, unwritten, is_unsynced, .. } = &mut *book;
+        if !unwritten.is_empty() {
+            ledger.append(unwritten)?;
+            unwritten.clear();
+            *is_unsynced = true;
+        }
         Ok(())
+    }
+
+    /// Has all that was written on the disk. Must return before a record that refers to any of it is there.
+    pub(crate) fn sync(&self) -> Result<(), LedgerError> {
+        let disk = {
+            let mut book = self.write();
+            if !std::mem::take(&mut book.is_unsynced) {
+                return Ok(());
+            }
+            book.ledger.disk()
+        };
+        // Nobody waits for the book meanwhile.
+        disk.sync().inspect_err(|_| self.write().is_unsynced = true)
     }
 
     /// The revision by which a generation decides, 0 where it is not known.
     pub(crate) fn revision_of(&self, generation: u64) -> i64 {
-        self.read().generations.get(&generation).copied().unwrap_or(0)
+        self.read().revision_of(generation)
     }
 
     /// Replaces what is known at present.
@@ -210,7 +234,19 @@ impl Definitions {
         self.write().present = present;
     }
 
-    /// Says what namespaces ask for from now on, and makes it durable.
+    /// Changes what is known at present: who is at which addresses now.
+    pub(crate) fn update_present(&self, generation: u64, addresses: &[(IpAddr, Option<u32>)]) {
+        let present = &mut self.write().present;
+        present.generation = generation;
+        for &(address, identity) in addresses {
+            match identity {
+                Some(identity) => present.by_address.insert(address, identity),
+                None => present.by_address.remove(&address),
+            };
+        }
+    }
+
+    /// Says what namespaces ask for from now on, and writes it.
     pub(crate) fn set_trails(&self, mut trails: Vec<Trail>) -> Result<(), LedgerError> {
         trails.sort_unstable_by(|left, right| left.namespace.cmp(&right.namespace));
         if self.trails().as_deref() == Some(&trails[..]) {
@@ -218,6 +254,7 @@ impl Definitions {
         }
         let mut book = self.write();
         book.ledger.append(&[Entry::Trails(trails.iter().map(Into::into).collect())])?;
+        book.is_unsynced = true;
         book.trails = Some(trails.into());
         Ok(())
     }
@@ -294,6 +331,10 @@ impl Book {
             }
             Entry::Trails(trails) => self.trails = Some(trails.into_iter().map(Into::into).collect()),
         }
+    }
+
+    fn revision_of(&self, generation: u64) -> i64 {
+        self.generations.range(..=generation).next_back().map_or(0, |(_, revision)| *revision)
     }
 
     fn learn_revision(&mut self, revision: Revision) {

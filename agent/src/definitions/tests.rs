@@ -24,7 +24,7 @@ fn the_same_content_keeps_its_number_across_agents_and_new_content_gets_a_new_on
     assert_eq!(first.number_identity(pod("api")), api);
     assert_eq!(first.number_rule_set(rules("allow")), 1);
     assert_eq!(first.number_revision("aa"), 1);
-    first.commit_generation(7, 1).unwrap();
+    first.write_generation(7, 1).unwrap();
     drop(first);
 
     let second = Definitions::open(folder.path(), "boot-1").unwrap();
@@ -34,8 +34,19 @@ fn the_same_content_keeps_its_number_across_agents_and_new_content_gets_a_new_on
     assert_eq!(second.rule_set(1).map(|set| set.policies), Some(rules("allow").policies));
     assert_eq!(second.number_revision("aa"), 1);
     assert_eq!(second.number_revision("bb"), 2);
-    assert_eq!(second.revision_of(7), 1);
-    assert_eq!(second.revision_of(8), 0);
+    let revisions = |generations: [u64; 4]| generations.map(|generation| second.revision_of(generation));
+    assert_eq!(revisions([6, 7, 8, 900]), [0, 1, 1, 1], "it holds until another one is said");
+    second.write_generation(9, 1).unwrap();
+    second.write_generation(11, 2).unwrap();
+    assert_eq!(revisions([7, 10, 11, 12]), [1, 1, 2, 2]);
+    // What was said of generations that never came into force is said anew when they do.
+    second.write_generation(10, 2).unwrap();
+    second.write_generation(11, 3).unwrap();
+    second.sync().unwrap();
+    assert_eq!(revisions([9, 10, 11, 12]), [1, 2, 3, 3]);
+    drop(second);
+    let third = Definitions::open(folder.path(), "boot-1").unwrap();
+    assert_eq!([9, 10, 11, 12].map(|generation| third.revision_of(generation)), [1, 2, 3, 3]);
 }
 
 #[test]
@@ -45,7 +56,7 @@ fn another_boot_begins_numbers_anew_but_not_revisions() {
     before.number_identity(pod("api"));
     before.number_revision("aa");
     before.number_revision("bb");
-    before.commit_generation(1, 2).unwrap();
+    before.write_generation(1, 2).unwrap();
     drop(before);
 
     for _ in 0..2 {
@@ -65,13 +76,13 @@ fn a_torn_last_line_is_cut_and_what_follows_is_whole() {
     let path = folder.path().join("definitions.jsonl");
     let first = Definitions::open(folder.path(), "boot-1").unwrap();
     first.number_identity(pod("api"));
-    first.commit_generation(1, 0).unwrap();
+    first.write_generation(1, 0).unwrap();
     drop(first);
     fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"identity\":{\"id\":2,").unwrap();
 
     let second = Definitions::open(folder.path(), "boot-1").unwrap();
     assert_eq!(second.number_identity(pod("db")), 2);
-    second.commit_generation(2, 0).unwrap();
+    second.write_generation(2, 0).unwrap();
     drop(second);
     let third = Definitions::open(folder.path(), "boot-1").unwrap();
     assert_eq!(third.identity(2).map(|identity| identity.pod), Some("db".to_owned()));
@@ -116,7 +127,7 @@ fn numbers_that_are_left_out_are_never_given_by_this_agent_or_the_next() {
     let first = Definitions::open(folder.path(), "boot-1").unwrap();
     assert!(first.is_new());
     first.leave_out(1000);
-    first.commit_generation(1, 1).unwrap();
+    first.write_generation(1, 1).unwrap();
     drop(first);
     let second = Definitions::open(folder.path(), "boot-1").unwrap();
     assert!(!second.is_new());

@@ -26,7 +26,7 @@ use crate::{
     balance::{self, Balance, Taken},
     clock::Clock,
     coverage::{self, Journal},
-    definitions::Definitions,
+    definitions::{Definitions, LedgerError},
     full_tables::FullTables,
     life::Life,
     metrics::Metrics,
@@ -132,6 +132,15 @@ pub(crate) enum WitnessError {
     /// A clock could not be read.
     #[error("cannot read the clock: {0}")]
     Clock(#[from] nix::Error),
+}
+
+/// Why records were not committed.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error(transparent)]
+    Spool(#[from] SpoolError),
+    #[error(transparent)]
+    Definitions(#[from] LedgerError),
 }
 
 impl Witness {
@@ -343,8 +352,8 @@ impl Witness {
                     Step::JournalCommitted.reached();
                     self.journal.committed(count);
                 }
-                Err(SpoolError::BatchTooLarge { .. }) if count > 1 => most = count / 2,
-                Err(error @ SpoolError::BatchTooLarge { .. }) => {
+                Err(Refusal::Spool(SpoolError::BatchTooLarge { .. })) if count > 1 => most = count / 2,
+                Err(error @ Refusal::Spool(SpoolError::BatchTooLarge { .. })) => {
                     tracing::error!(%error, "a policy is larger than a segment of the spool: its text is not recorded");
                     self.journal.give_up_oldest();
                 }
@@ -371,7 +380,7 @@ impl Witness {
             Step::EventsRead.reached();
             match self.commit(records, end, self.drained, taken) {
                 Ok(()) => Step::EventsCommitted.reached(),
-                Err(SpoolError::BatchTooLarge { .. }) if events.len() > 1 => {
+                Err(Refusal::Spool(SpoolError::BatchTooLarge { .. })) if events.len() > 1 => {
                     // Segments are set to be small, or what the records refer to is large.
                     most = events.len() / 2;
                     continue;
@@ -419,7 +428,7 @@ impl Witness {
             Step::DenialsRead.reached();
             match self.commit(records, self.position, drained, taken) {
                 Ok(()) => Step::DenialsCommitted.reached(),
-                Err(SpoolError::BatchTooLarge { .. }) if part.len() > 1 => {
+                Err(Refusal::Spool(SpoolError::BatchTooLarge { .. })) if part.len() > 1 => {
                     most = part.len() / 2;
                     continue;
                 }
@@ -442,7 +451,8 @@ impl Witness {
         position: Position,
         drained: Drained,
         taken: Taken,
-    ) -> Result<(), SpoolError> {
+    ) -> Result<(), Refusal> {
+        self.definitions.sync()?;
         let sums = self.balance.with(taken, &records);
         let checkpoint = Checkpoint {
             ring: self.outlet.ring_id().to_string(),
@@ -470,12 +480,12 @@ impl Witness {
     }
 
     /// Tells that the spool takes nothing now, once until it does again.
-    fn refused(&mut self, error: &SpoolError) -> bool {
+    fn refused(&mut self, error: &Refusal) -> bool {
         self.metrics.refused_by_spool();
         if !self.is_refused {
             tracing::error!(%error, "verdicts stay in the kernel until the spool takes them");
         }
-        if let SpoolError::Removed { path } = error {
+        if let Refusal::Spool(SpoolError::Removed { path }) = error {
             self.removed = Some(SpoolError::Removed { path: path.clone() });
         }
         self.is_refused = true;
