@@ -2,9 +2,11 @@
 //!
 //! Four steps, one module each: which rules matter here and to whom ([`subjects`]), which peers those rules can tell
 //! apart ([`classes`]), which ports each of the first allows to each of the second ([`ports`]), and what that comes to
-//! for the backends of each Service ([`services`]).
+//! for the backends of each Service ([`services`]). Where a cluster is followed, most changes go through none of them whole
+//! ([`follow`]).
 
 mod classes;
+mod follow;
 mod ports;
 mod services;
 mod subjects;
@@ -17,9 +19,12 @@ use podwitness_wire::Direction;
 use crate::model::{Cluster, NamedPort, ObjectName, Pod, WitnessMode};
 use crate::tables::{EndpointTable, PortEntry, Side, Tables};
 
-use classes::Classes;
+use classes::{Classes, Profile};
 use ports::{ResolvedPorts, RuleSets};
+use services::Targets;
 use subjects::{Subject, Subjects};
+
+pub use follow::{Changed, Compiler};
 
 /// What a compilation depends on.
 #[derive(Clone, Copy, Debug)]
@@ -47,17 +52,32 @@ pub struct Endpoint {
 
 /// Compiles the policies of a cluster to the tables of one node.
 pub fn compile(input: &Input<'_>) -> Tables {
+    whole(input).tables
+}
+
+/// Tables, and what they were made by.
+struct Whole {
+    tables: Tables,
+    /// The class of each profile, with its named ports.
+    classes: BTreeMap<(BTreeSet<usize>, BTreeSet<NamedPort>), u32>,
+    /// See [`Classes::entangled`].
+    entangled: BTreeSet<IpAddr>,
+    targets: Targets,
+}
+
+fn whole(input: &Input<'_>) -> Whole {
     let subjects = Subjects::of(input);
-    let classes = Classes::of(input, &subjects.rules);
-    let first_free_class = u32::try_from(classes.profiles.len() + 1).expect("there are fewer classes than addresses");
+    let Classes { addresses, profiles, entangled } = Classes::of(input, &subjects.rules);
+    let first_free_class = u32::try_from(profiles.len() + 1).expect("there are fewer classes than addresses");
     let mut tables = Tables {
-        ports: port_entries(&subjects, &classes),
+        ports: port_entries(&subjects, &profiles),
         endpoints: endpoints(input, subjects),
-        addresses: classes.addresses,
+        addresses,
         ..Tables::default()
     };
-    services::add(input, &mut tables, first_free_class);
-    tables
+    let targets = services::add(input, &mut tables, first_free_class);
+    let classes = (1..).zip(profiles).map(|(class, profile)| (profile.into_owned(), class)).collect();
+    Whole { tables, classes, entangled, targets }
 }
 
 fn endpoints(input: &Input<'_>, mut subjects: Subjects<'_>) -> BTreeMap<u32, EndpointTable> {
@@ -82,13 +102,13 @@ fn audits(cluster: &Cluster, pod: &Pod) -> Option<bool> {
     Some(mode == WitnessMode::Audit)
 }
 
-fn port_entries(subjects: &Subjects<'_>, classes: &Classes<'_>) -> Vec<PortEntry> {
+fn port_entries(subjects: &Subjects<'_>, profiles: &[Profile<'_>]) -> Vec<PortEntry> {
     let mut rule_sets = RuleSets::new(&subjects.rules);
     let mut entries = Vec::new();
     for subject in &subjects.all {
-        let for_everybody = allowed(subjects, subject, &classes::Profile::default());
+        let for_everybody = allowed(subjects, subject, &Profile::default());
         entries.extend(ports::entries(subject.number, 0, &for_everybody, &mut rule_sets));
-        for (class, profile) in (1..).zip(&classes.profiles) {
+        for (class, profile) in (1..).zip(profiles) {
             let for_class = allowed(subjects, subject, profile);
             // Without an entry of its own a class falls back on the entries for everybody.
             if for_class != for_everybody {
@@ -101,11 +121,7 @@ fn port_entries(subjects: &Subjects<'_>, classes: &Classes<'_>) -> Vec<PortEntry
 }
 
 /// The rules of a subject that match the peers of a class, each with the ports that it allows between the two.
-fn allowed(
-    subjects: &Subjects<'_>,
-    subject: &Subject<'_>,
-    profile: &classes::Profile<'_>,
-) -> Vec<(usize, ResolvedPorts)> {
+fn allowed(subjects: &Subjects<'_>, subject: &Subject<'_>, profile: &Profile<'_>) -> Vec<(usize, ResolvedPorts)> {
     let destination: &BTreeSet<&NamedPort> = match subject.direction {
         Direction::Ingress => &subject.named_ports,
         Direction::Egress => &profile.named_ports,

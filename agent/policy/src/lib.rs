@@ -21,7 +21,7 @@ mod revision;
 mod rule_set;
 mod tables;
 
-pub use compile::{Endpoint, Input, compile};
+pub use compile::{Changed, Compiler, Endpoint, Input, compile};
 pub use evaluate::{
     Evaluation, Resolution, ServiceEvaluation, ServiceOutcome, ServiceVerdict, Subject, evaluate, evaluate_service,
 };
@@ -42,3 +42,5 @@ pub use tables::{
 mod api_rules;
 #[cfg(test)]
 mod compiled_equals_evaluated;
+#[cfg(test)]
+mod followed_equals_compiled;

@@ -8,6 +8,7 @@ mod selector;
 mod services;
 mod trail;
 
+pub(crate) use claims::newest;
 pub use collection::{Named, Objects};
 pub use objects::{Cluster, Labels, NamedPort, Namespace, Node, ObjectName, Phase, Pod};
 pub use policy::{IpBlock, NetworkPolicy, Peer, Peers, PortMatch, PortRange, Ports, Protocol, Rule};

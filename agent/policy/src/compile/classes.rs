@@ -8,7 +8,7 @@ use podwitness_wire::Direction;
 
 use super::Input;
 use super::subjects::LocalRule;
-use crate::model::{Cluster, IpBlock, LabelSelector, NamedPort, Peer, Peers, Pod};
+use crate::model::{Cluster, IpBlock, LabelSelector, NamedPort, Peer, Peers, Pod, newest};
 use crate::tables::{Address, IdentityRef};
 
 /// All that the rules of this node can see of a peer. The default is a peer of class 0.
@@ -20,26 +20,38 @@ pub(super) struct Profile<'a> {
     pub(super) named_ports: BTreeSet<&'a NamedPort>,
 }
 
+impl Profile<'_> {
+    /// The same, in a form that can be kept.
+    pub(super) fn into_owned(self) -> (BTreeSet<usize>, BTreeSet<NamedPort>) {
+        (self.rules, self.named_ports.into_iter().cloned().collect())
+    }
+}
+
 /// The peers of a node's endpoints.
 pub(super) struct Classes<'a> {
     pub(super) addresses: BTreeMap<IpNet, Address>,
     /// The profile of each class from 1 on.
     pub(super) profiles: Vec<Profile<'a>>,
+    /// The addresses whose entries depend on more than the one pod that has them.
+    pub(super) entangled: BTreeSet<IpAddr>,
 }
 
 impl<'a> Classes<'a> {
     pub(super) fn of(input: &Input<'a>, rules: &[LocalRule<'a>]) -> Self {
-        let owners = input.cluster.owners();
-        let mut pod_rules = PodRules::new(input.cluster, rules);
-        let blocks = blocks(rules);
+        let claims = input.cluster.claims(|_| true);
+        let mut entangled: BTreeSet<IpAddr> =
+            claims.iter().filter(|(_, claimants)| claimants.len() > 1).map(|(address, _)| *address).collect();
+        let owners: BTreeMap<IpAddr, Option<&Pod>> =
+            claims.into_iter().map(|(address, claimants)| (address, newest(claimants))).collect();
+        let mut matches = Matches::of(input.cluster, rules);
+        entangled.extend(hosts(input, &matches.blocks));
 
         let mut numbers = BTreeMap::from([(Profile::default(), 0)]);
         let mut profiles = Vec::new();
-        let addresses = identities(input, &owners, &blocks)
+        let addresses = identities(input, &owners, &matches.blocks)
             .into_iter()
             .map(|(net, identity)| {
-                let owner = owner_of(net, &owners);
-                let profile = profile(rules, net, owner, &mut pod_rules, &blocks);
+                let profile = matches.profile(net, owner_of(net, &owners));
                 let next = u32::try_from(profiles.len() + 1).expect("there are fewer classes than addresses");
                 let class = *numbers.entry(profile).or_insert_with_key(|profile| {
                     profiles.push(profile.clone());
@@ -48,35 +60,56 @@ impl<'a> Classes<'a> {
                 (net, Address { class, identity })
             })
             .collect();
-        Self { addresses, profiles }
+        Self { addresses, profiles, entangled }
     }
 }
 
-fn profile<'a>(
-    rules: &[LocalRule<'a>],
-    net: IpNet,
-    owner: Option<&'a Pod>,
-    pod_rules: &mut PodRules<'a>,
-    blocks: &BTreeMap<&IpBlock, BTreeSet<usize>>,
-) -> Profile<'a> {
-    let mut matching: BTreeSet<usize> =
-        blocks.iter().filter(|(block, _)| block.covers(net)).flat_map(|(_, rules)| rules).copied().collect();
-    let Some(pod) = owner else {
-        return Profile { rules: matching, named_ports: BTreeSet::new() };
-    };
-    matching.extend(pod_rules.matching(pod));
-    let named_ports = pod
-        .ports
-        .iter()
-        .filter(|port| {
-            (0..).zip(rules).any(|(index, rule)| {
-                rule.direction == Direction::Egress
-                    && (rule.is_for_everybody() || matching.contains(&index))
-                    && rule.names(port)
+/// What the rules of a node match.
+pub(super) struct Matches<'a, 'r> {
+    rules: &'r [LocalRule<'a>],
+    pods: PodRules<'a>,
+    blocks: BTreeMap<&'a IpBlock, BTreeSet<usize>>,
+}
+
+impl<'a, 'r> Matches<'a, 'r> {
+    pub(super) fn of(cluster: &'a Cluster, rules: &'r [LocalRule<'a>]) -> Self {
+        Self { rules, pods: PodRules::new(cluster, rules), blocks: blocks(rules) }
+    }
+
+    /// The profile of a network, or of an address with the pod that has it.
+    pub(super) fn profile(&mut self, net: IpNet, owner: Option<&'a Pod>) -> Profile<'a> {
+        let blocks = self.blocks.iter().filter(|(block, _)| block.covers(net));
+        let mut matching: BTreeSet<usize> = blocks.flat_map(|(_, rules)| rules).copied().collect();
+        let Some(pod) = owner else {
+            return Profile { rules: matching, named_ports: BTreeSet::new() };
+        };
+        matching.extend(self.pods.matching(pod));
+        let named_ports = pod
+            .ports
+            .iter()
+            .filter(|port| {
+                (0..).zip(self.rules).any(|(index, rule)| {
+                    rule.direction == Direction::Egress
+                        && (rule.is_for_everybody() || matching.contains(&index))
+                        && rule.names(port)
+                })
             })
-        })
-        .collect();
-    Profile { rules: matching, named_ports }
+            .collect();
+        Profile { rules: matching, named_ports }
+    }
+}
+
+/// The single addresses that something else than a pod gives an entry.
+fn hosts(input: &Input<'_>, blocks: &BTreeMap<&IpBlock, BTreeSet<usize>>) -> BTreeSet<IpAddr> {
+    let nodes = input.cluster.nodes.iter();
+    let of_nodes = nodes.clone().flat_map(|node| &node.addresses).chain(input.node_addresses).copied();
+    let nets = nodes.flat_map(|node| node.pod_cidrs.iter().copied()).chain(blocks.keys().flat_map(|block| nets(block)));
+    of_nodes.chain(nets.filter(|net| net.prefix_len() == net.max_prefix_len()).map(|net| net.addr())).collect()
+}
+
+/// The networks that a block is made of.
+fn nets(block: &IpBlock) -> impl Iterator<Item = IpNet> {
+    block.except().iter().copied().chain([block.cidr()])
 }
 
 fn owner_of<'a>(net: IpNet, owners: &BTreeMap<IpAddr, Option<&'a Pod>>) -> Option<&'a Pod> {
@@ -108,8 +141,7 @@ fn identities(
     }
 
     // A block's own prefixes say nothing about who is there: they take over what the prefix around them says.
-    let nets: BTreeSet<IpNet> =
-        blocks.keys().flat_map(|block| block.except().iter().copied().chain([block.cidr()])).collect();
+    let nets: BTreeSet<IpNet> = blocks.keys().flat_map(|block| nets(block)).collect();
     let inherited: Vec<(IpNet, IdentityRef)> = nets
         .into_iter()
         .filter(|net| !identities.contains_key(net))

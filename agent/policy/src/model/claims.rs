@@ -15,34 +15,35 @@ impl Cluster {
         newest(self.claimants(address))
     }
 
-    /// The pod of a node that has an address there. A claim of a pod elsewhere says nothing about an interface that is
-    /// seen on this node, so that it cannot make its pod unknown.
-    pub fn pod_on(&self, node: &str, address: IpAddr) -> Option<&Pod> {
-        newest(self.claimants(address).filter(|pod| pod.node.as_deref() == Some(node)))
-    }
-
     fn claimants(&self, address: IpAddr) -> impl Iterator<Item = &Pod> {
         self.pods.iter().filter(move |pod| pod.is_on_pod_network() && pod.addresses.contains(&address))
     }
 
-    /// [`Cluster::pod_at`] for every address that a pod on the pod network claims.
-    pub(crate) fn owners(&self) -> BTreeMap<IpAddr, Option<&Pod>> {
-        let mut claimants: BTreeMap<IpAddr, Vec<&Pod>> = BTreeMap::new();
-        for pod in self.pods.iter().filter(|pod| pod.is_on_pod_network()) {
+    /// The pods of a node by the addresses that they have there; none where a claim cannot be told from another. A claim of a
+    /// pod elsewhere says nothing about an interface that is seen on this node, so that it cannot make its pod unknown.
+    pub fn pods_on(&self, node: &str) -> BTreeMap<IpAddr, Option<&Pod>> {
+        let of_node = self.claims(|pod| pod.node.as_deref() == Some(node));
+        of_node.into_iter().map(|(address, claimants)| (address, newest(claimants))).collect()
+    }
+
+    /// Every address that pods on the pod network claim, of those that `counts` says count, with all that do.
+    pub(crate) fn claims(&self, counts: impl Fn(&Pod) -> bool) -> BTreeMap<IpAddr, Vec<&Pod>> {
+        let mut claims: BTreeMap<IpAddr, Vec<&Pod>> = BTreeMap::new();
+        for pod in self.pods.iter().filter(|pod| counts(pod) && pod.is_on_pod_network()) {
             for address in &pod.addresses {
-                let claimants = claimants.entry(*address).or_default();
+                let claimants = claims.entry(*address).or_default();
                 // A pod that lists an address twice claims it once.
                 if claimants.last().is_none_or(|last| last.name != pod.name) {
                     claimants.push(pod);
                 }
             }
         }
-        claimants.into_iter().map(|(address, claimants)| (address, newest(claimants))).collect()
+        claims
     }
 }
 
 /// The claim that stands, if there is one that does.
-fn newest<'a>(claimants: impl IntoIterator<Item = &'a Pod>) -> Option<&'a Pod> {
+pub(crate) fn newest<'a>(claimants: impl IntoIterator<Item = &'a Pod>) -> Option<&'a Pod> {
     let mut candidates: Vec<&Pod> = claimants.into_iter().collect();
     if candidates.iter().any(|pod| !pod.is_being_deleted) {
         candidates.retain(|pod| !pod.is_being_deleted);
