@@ -1,8 +1,8 @@
 //! Keeps the kernel in agreement with the cluster and with what is on the node.
 //!
-//! One thread owns it. Each change makes everything anew from the complete present, compares it with what is in force,
-//! and puts a difference in force as one generation; hooks follow, so that no interface is hooked before the tables
-//! know it.
+//! One thread owns it. Each change is looked at from the complete present: what is made of it begins with what was made
+//! before, and a difference is put in force as one generation; hooks follow, so that no interface is hooked before the
+//! tables know it.
 
 use std::{
     sync::{
@@ -15,16 +15,17 @@ use std::{
 use podwitness_config::Retention;
 use podwitness_datapath::{Control, HookFault, Interface, Tables as KernelTables};
 use podwitness_endpoints::Snapshot;
-use podwitness_policy::{Cluster, Endpoint, Input, ObjectName, compile, policy_sha256};
+use podwitness_policy::{Changed, Cluster, Compiler, Endpoint, ObjectName, policy_sha256};
 use podwitness_runtime::{exit::sentence, readiness::Condition, shutdown::Shutdown};
 use podwitness_source::Update;
 use podwitness_spool::Definitions as _;
+use tracing::debug_span;
 
 use crate::{
     coverage::{Account, InForce, Seen, Statements, now_us, utc_us},
     definitions::{self, Definitions, LedgerError},
     metrics::Metrics,
-    numbering::{Numbered, number},
+    numbering::{AddressNow, Numbered, number, renumber},
     step::Step,
     trails::{below_floor, keep_known, trails},
 };
@@ -76,12 +77,30 @@ pub(crate) struct Controller {
     pub(crate) account: Account,
     /// What was said of policies.
     pub(crate) statements: Statements,
+    /// What it has made of the cluster.
+    pub(crate) made: Made,
     /// Met while the cluster is what its source says now.
     pub(crate) source_is_whole: Condition,
     /// Met while the policy of the present cluster is in force.
     pub(crate) policy_in_force: Condition,
     /// Met while every endpoint has its hooks.
     pub(crate) hooks_on: Condition,
+}
+
+/// What was made of the cluster last, so that the next change begins with it.
+#[derive(Default)]
+pub(crate) struct Made {
+    compiler: Compiler,
+    /// In the kernel's numbers; none before the first.
+    tables: Option<KernelTables>,
+    /// Whether these are in force.
+    is_in_force: bool,
+    /// Who is where by these tables, as far as the definitions do not say so yet: all of it, and behind that what
+    /// has changed.
+    present: Option<definitions::Present>,
+    addresses: Vec<AddressNow>,
+    /// The revision of the policies of a cluster.
+    revision: Option<(Arc<Cluster>, i64)>,
 }
 
 /// The present, as far as it is known.
@@ -93,6 +112,8 @@ struct Present {
     endpoints_since_us: i64,
     /// When the oldest change that is not in force yet was learnt.
     oldest_change: Option<Instant>,
+    /// How many changes were learnt.
+    changes: u64,
 }
 
 impl Present {
@@ -105,7 +126,6 @@ impl Controller {
     /// Follows changes until a shutdown is requested. What is in force stays.
     pub(crate) fn run(mut self, changes: &Receiver<Change>, shutdown: &Shutdown) -> Result<(), ControllerError> {
         let mut present = Present::default();
-        let mut in_force: Option<KernelTables> = None;
         let mut lacks_hooks = false;
         while !shutdown.is_requested() {
             match changes.recv_timeout(PATIENCE) {
@@ -124,7 +144,7 @@ impl Controller {
             if present.oldest_change.is_none() && !lacks_hooks {
                 continue;
             }
-            match self.apply(&present, &mut in_force) {
+            match self.apply(&present) {
                 Ok(faults) => {
                     present.oldest_change = None;
                     lacks_hooks = faults > 0;
@@ -186,6 +206,7 @@ impl Controller {
             }
         };
         present.oldest_change = Some(present.oldest_change.map_or(learnt, |oldest| oldest.min(learnt)));
+        present.changes += 1;
     }
 
     /// Says which namespaces ask for less than the floor, unless that was said before.
@@ -203,18 +224,21 @@ impl Controller {
     }
 
     /// Puts the present in force, and returns how many interfaces have no hooks although they should. Before both sides of it are known once, what an agent before has left stays.
-    fn apply(&mut self, present: &Present, in_force: &mut Option<KernelTables>) -> Result<usize, ApplyError> {
+    fn apply(&mut self, present: &Present) -> Result<usize, ApplyError> {
         let (Some(update), Some(snapshot)) = (&present.update, &present.endpoints) else { return Ok(0) };
         let Some(cluster) = &update.cluster else { return Ok(0) };
-        let endpoints = self.endpoints(cluster, snapshot);
-        let input =
-            Input { cluster, node: &self.node, node_addresses: &snapshot.host_addresses, endpoints: &endpoints };
-        let seen =
-            Seen { since_us: present.endpoints_since_us, snapshot, endpoints: &endpoints, cluster, node: &self.node };
-        self.account.learn(now_us(), seen);
-        let compiled = compile(&input);
-        let Numbered { tables, present: here } = number(&compiled, cluster, &self.node, self.audits, &self.definitions);
-        let revision = self.definitions.number_revision(&policy_sha256(cluster));
+        let _span = tracing::debug_span!("apply", changes = present.changes).entered();
+        let endpoints = debug_span!("match").in_scope(|| self.endpoints(cluster, snapshot));
+        let seen = Seen {
+            since_us: present.endpoints_since_us,
+            snapshot,
+            endpoints: &endpoints,
+            cluster,
+            node: &self.node,
+        };
+        debug_span!("account").in_scope(|| self.account.learn(now_us(), seen));
+        self.make(cluster, snapshot, &endpoints);
+        let revision = debug_span!("sha256").in_scope(|| self.revision(cluster));
         let generation = self.control.generation();
         // Before a record that it applies to can be made.
         let mut trails = trails(cluster, &self.retention);
@@ -223,18 +247,26 @@ impl Controller {
         }
         self.definitions.set_trails(trails)?;
         Step::TrailsKept.reached();
-        let is_in_force = in_force.as_ref() == Some(&tables) && self.definitions.revision_of(generation) == revision;
-        if !is_in_force {
-            let next = self.control.next(&tables, self.definitions.revision_of(generation) == revision);
+        let same_revision = self.definitions.revision_of(generation) == revision;
+        let Made { tables: Some(tables), is_in_force, present: here, addresses, .. } = &mut self.made else {
+            unreachable!("tables were just made")
+        };
+        if !same_revision || !*is_in_force {
+            let next = debug_span!("plan").in_scope(|| self.control.next(tables, same_revision));
             let generation = next.generation();
-            self.definitions.write_generation(generation, revision)?;
+            debug_span!("define").in_scope(|| self.definitions.write_generation(generation, revision))?;
             Step::Defined.reached();
-            self.control.fill(&next, &tables)?;
+            debug_span!("fill").in_scope(|| self.control.fill(&next, tables))?;
             Step::Filled.reached();
             self.control.switch(&next);
             Step::Switched.reached();
+            *is_in_force = true;
             self.statements.in_force(now_us(), revision, cluster);
-            self.definitions.set_present(definitions::Present { generation, ..here });
+            if let Some(here) = here.take() {
+                self.definitions.set_present(here);
+            }
+            self.definitions.update_present(generation, addresses);
+            addresses.clear();
             self.metrics.in_force(generation, revision);
             if let Some(learnt) = present.oldest_change {
                 self.metrics.applied_within(learnt.elapsed());
@@ -247,18 +279,52 @@ impl Controller {
                 entries = tables.policy.len(),
                 "policy in force"
             );
-            *in_force = Some(tables);
         }
         self.source_is_whole.set(update.complete);
         self.policy_in_force.set(true);
-        let faults = self.hook(snapshot)?;
+        let faults = debug_span!("hook").in_scope(|| self.hook(snapshot))?;
         Step::Hooked.reached();
-        if let Some(tables) = in_force {
+        if let Some(tables) = &self.made.tables {
             let in_force =
                 InForce { revision, tables, faults: &faults, had_hooks: &|index| self.control.had_hooks(index) };
             self.account.enforced(now_us(), in_force);
         }
         Ok(faults.len())
+    }
+
+    /// Makes the tables of the cluster, or changes those that there are.
+    fn make(&mut self, cluster: &Arc<Cluster>, snapshot: &Snapshot, endpoints: &[Endpoint]) {
+        let Self { node, audits, definitions, made, .. } = self;
+        let Made { compiler, tables: kernel, is_in_force, present, addresses, .. } = made;
+        let (tables, changed) =
+            debug_span!("compile").in_scope(|| compiler.compile(cluster, node, &snapshot.host_addresses, endpoints));
+        debug_span!("number").in_scope(|| match (&changed, kernel) {
+            (Changed::Entries { addresses: at, services }, Some(kernel)) => {
+                let (has_changed, now) = renumber(kernel, tables, (at, *services), cluster, node, definitions);
+                *is_in_force &= !has_changed;
+                addresses.extend(now);
+            }
+            (_, kernel) => {
+                let numbered = number(tables, cluster, node, *audits, definitions);
+                *is_in_force &= kernel.as_ref() == Some(&numbered.tables);
+                let Numbered { tables, present: here } = numbered;
+                *kernel = Some(tables);
+                *present = Some(here);
+                addresses.clear();
+            }
+        });
+    }
+
+    /// The revision of the policies, which is reckoned anew where one of them changed.
+    fn revision(&mut self, cluster: &Arc<Cluster>) -> i64 {
+        match &self.made.revision {
+            Some((before, revision)) if before.policies == cluster.policies => *revision,
+            _ => {
+                let revision = self.definitions.number_revision(&policy_sha256(cluster));
+                self.made.revision = Some((Arc::clone(cluster), revision));
+                revision
+            }
+        }
     }
 
     fn hook(&mut self, snapshot: &Snapshot) -> Result<Vec<HookFault>, ApplyError> {
@@ -280,8 +346,9 @@ impl Controller {
 
     /// The endpoints with their pods: the one of this node that has one of the endpoint's addresses.
     fn endpoints(&self, cluster: &Cluster, snapshot: &Snapshot) -> Vec<Endpoint> {
+        let here = cluster.pods_on(&self.node);
         let pod_of = |endpoint: &podwitness_endpoints::Endpoint| -> Option<ObjectName> {
-            let mut pods = endpoint.addresses.iter().filter_map(|address| cluster.pod_on(&self.node, *address));
+            let mut pods = endpoint.addresses.iter().filter_map(|address| here.get(address).copied().flatten());
             pods.next().map(|pod| pod.name.clone())
         };
         snapshot

@@ -1,12 +1,15 @@
 //! Gives the compiled tables the numbers that the kernel works with.
 
-use std::{collections::HashMap, net::IpAddr};
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+};
 
 use ipnet::{IpNet, Ipv4Net};
 use podwitness_datapath::{AddressPrefix, PolicyPrefix, Tables as KernelTables};
 use podwitness_policy::{
-    Cluster, EndpointTable, IdentityRef, ObjectName, Pod, PortEntry, PortOutcome, Protocol, RuleSet, ServiceKind, Side,
-    Tables,
+    Cluster, EndpointTable, IdentityRef, ObjectName, Pod, PortEntry, PortOutcome, Protocol, RuleSet, ServiceKind,
+    ServiceTarget, Side, Tables,
 };
 use podwitness_spool as spool;
 use podwitness_wire::{
@@ -33,7 +36,7 @@ pub(crate) fn number(
     audits: bool,
     definitions: &Definitions,
 ) -> Numbered {
-    let mut numbering = Numbering { cluster, node, definitions, pods: HashMap::new(), rule_sets: HashMap::new() };
+    let mut numbering = Numbering::new(cluster, node, definitions);
     let mut kernel = KernelTables::default();
     let mut present = Present::default();
 
@@ -69,17 +72,7 @@ pub(crate) fn number(
         kernel.own_addresses.extend(own.map(|&own| OwnAddressKey { interface, address: address(own) }));
     }
     kernel.policy = tables.ports.iter().map(|entry| numbering.policy(entry)).collect();
-    for (frontend, target) in &tables.services {
-        let kind = match target.kind {
-            ServiceKind::Empty => service_kind::EMPTY,
-            ServiceKind::Alike => service_kind::ALIKE,
-            ServiceKind::Own => service_kind::OWN,
-            ServiceKind::Node => service_kind::NODE,
-        };
-        let service = definitions.number_service(&target.service);
-        let entry = ServiceEntry { service, class: target.class, port: target.port, kind, zero: 0 };
-        kernel.services.push((transport_address(frontend.address, frontend.port, frontend.protocol), entry));
-    }
+    kernel.services = services(tables, definitions);
     for (backend, behind) in &tables.backends {
         let mut frontends = Frontends::default();
         for (place, frontend) in frontends.list.iter_mut().zip(behind) {
@@ -88,7 +81,78 @@ pub(crate) fn number(
         }
         kernel.frontends.push((transport_address(backend.address, backend.port, backend.protocol), frontends));
     }
+    // In order, a change of them costs less.
+    kernel.addresses.sort_unstable_by_key(|(prefix, _)| *prefix);
+    kernel.policy.sort_unstable_by_key(|(prefix, _)| *prefix);
+    kernel.own_addresses.sort_unstable();
+    kernel.frontends.sort_unstable_by_key(|(backend, _)| *backend);
     Numbered { tables: kernel, present }
+}
+
+/// The pod identity that is at an address now, if there is one.
+pub(crate) type AddressNow = (IpAddr, Option<u32>);
+
+/// Numbers anew what may have changed in tables that were numbered before: the entries of single addresses and, if it is said so,
+/// those of Services. Returns whether anything has changed, and who is at the addresses now.
+pub(crate) fn renumber(
+    kernel: &mut KernelTables,
+    tables: &Tables,
+    (addresses, has_services): (&BTreeSet<IpAddr>, bool),
+    cluster: &Cluster,
+    node: &str,
+    definitions: &Definitions,
+) -> (bool, Vec<AddressNow>) {
+    let mut numbering = Numbering::new(cluster, node, definitions);
+    let (mut has_changed, mut now) = (false, Vec::new());
+    for &host in addresses.iter().filter(|host| !is_ipv4_mapped_net(&IpNet::from(**host))) {
+        let net = IpNet::from(host);
+        let entry = tables.addresses.get(&net).map(|of| {
+            let has = |endpoint: &EndpointTable| endpoint.addresses.contains(&host);
+            let interface = tables.endpoints.iter().find(|(_, endpoint)| has(endpoint)).map_or(0, |(index, _)| *index);
+            AddressEntry { class: of.class, interface, ..numbering.known(&of.identity) }
+        });
+        let place = kernel.addresses.binary_search_by_key(&prefix(&net), |(prefix, _)| *prefix);
+        let before = place.ok().map(|there| kernel.addresses[there].1);
+        if before == entry {
+            continue;
+        }
+        has_changed = true;
+        now.push((host, entry.filter(|entry| entry.owner != 0).map(|entry| entry.identity)));
+        match (place, entry) {
+            (Ok(there), Some(entry)) => kernel.addresses[there].1 = entry,
+            (Ok(there), None) => drop(kernel.addresses.remove(there)),
+            (Err(next), Some(entry)) => kernel.addresses.insert(next, (prefix(&net), entry)),
+            (Err(_), None) => {}
+        }
+    }
+    if has_services {
+        let services = services(tables, definitions);
+        has_changed |= kernel.services != services;
+        kernel.services = services;
+    }
+    (has_changed, now)
+}
+
+fn services(tables: &Tables, definitions: &Definitions) -> Vec<(TransportAddress, ServiceEntry)> {
+    let entry = |target: &ServiceTarget| {
+        let kind = match target.kind {
+            ServiceKind::Empty => service_kind::EMPTY,
+            ServiceKind::Alike => service_kind::ALIKE,
+            ServiceKind::Own => service_kind::OWN,
+            ServiceKind::Node => service_kind::NODE,
+        };
+        let service = definitions.number_service(&target.service);
+        ServiceEntry { service, class: target.class, port: target.port, kind, zero: 0 }
+    };
+    let mut services: Vec<_> = tables
+        .services
+        .iter()
+        .map(|(frontend, target)| {
+            (transport_address(frontend.address, frontend.port, frontend.protocol), entry(target))
+        })
+        .collect();
+    services.sort_unstable_by_key(|(frontend, _)| *frontend);
+    services
 }
 
 struct Numbering<'a> {
@@ -101,6 +165,10 @@ struct Numbering<'a> {
 }
 
 impl<'a> Numbering<'a> {
+    fn new(cluster: &'a Cluster, node: &'a str, definitions: &'a Definitions) -> Self {
+        Self { cluster, node, definitions, pods: HashMap::new(), rule_sets: HashMap::new() }
+    }
+
     /// What is known of an address, without its class and interface.
     fn known(&mut self, identity: &'a IdentityRef) -> AddressEntry {
         let (identity, flags, owner) = match identity {
@@ -256,7 +324,7 @@ mod tests {
         let all_of_ipv4 = AddressPrefix { address: ipv4_mapped([0; 4]), bits: 96 };
         let all = AddressPrefix { address: [0; 16], bits: 0 };
         assert_eq!(numbered_addresses(&["::/0"]), [(all, 7), (all_of_ipv4, 0)]);
-        assert_eq!(numbered_addresses(&["0.0.0.0/0", "::/0"]), [(all_of_ipv4, 7), (all, 8)]);
+        assert_eq!(numbered_addresses(&["0.0.0.0/0", "::/0"]), [(all, 8), (all_of_ipv4, 7)]);
         assert_eq!(numbered_addresses(&["::ffff:10.0.0.0/104"]), [(all_of_ipv4, 0)]);
     }
 

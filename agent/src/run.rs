@@ -25,7 +25,7 @@ use prometheus_client::registry::Registry;
 
 use crate::{
     cli::Cli,
-    controller::{Change, Controller},
+    controller::{Change, Controller, Made},
     coverage::{self, Account, Statements},
     definitions::Definitions,
     detach::detach,
@@ -93,6 +93,7 @@ pub fn run(cli: &Cli) -> Result<Exit> {
         retention: config.retention.clone(),
         account: Account::new(Arc::clone(&journal), unknown_endpoints),
         statements: Statements::new(Arc::clone(&journal)),
+        made: Made::default(),
         source_is_whole,
         policy_in_force,
         hooks_on,

@@ -47,6 +47,11 @@ impl Statements {
             self.said = Some(Said { revision, day: i64::MIN, cluster: Arc::clone(cluster), since });
             return self.state_each_day(now_us);
         };
+        if said.revision == revision {
+            // The same versions of the same policies: that is what a revision is.
+            said.cluster = Arc::clone(cluster);
+            return;
+        }
         for policy in said.cluster.policies.iter() {
             let name = &policy.name;
             if cluster.policies.get(name).is_none_or(|now| !is_same(policy, now)) {
