@@ -137,7 +137,7 @@ impl<M: Kept> Table<M> {
     }
 
     fn has(&self, slot: usize, entries: &[(M::Key, M::Value)]) -> bool {
-        self.slots[slot].as_ref().is_some_and(|filled| filled.entries == in_order(entries))
+        self.slots[slot].as_ref().is_some_and(|filled| filled.entries == entries || filled.entries == in_order(entries))
     }
 
     /// Changes the map of a slot.

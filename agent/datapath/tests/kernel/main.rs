@@ -10,6 +10,7 @@ mod frames;
 mod full;
 mod hooks;
 mod hostile;
+mod in_place;
 mod isolation;
 mod layout;
 mod learn;
