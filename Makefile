@@ -78,6 +78,11 @@ azurite: ## az:// on an emulator of Azure's store, which it gets (needs node)
 	cargo build --locked -p podwitness
 	cargo test --locked -p podwitness-store --test azure
 
+# PODWITNESS_BENCH_PODS says for how many pods, with commas between the numbers.
+.PHONY: bench-scale
+bench-scale: setup kernel ## From a change of the cluster to its being in force, for 100 to 10,000 pods (root)
+	cargo bench --locked -p podwitness-agent --features bench --bench scale
+
 SCRIPTS := .ci/run deploy/dev/lib.sh deploy/dev/setup deploy/dev/test deploy/image/build deploy/image/pack \
 	deploy/manifests/render tests/kernels/run \
 	$(addprefix tests/cluster/,down enter helm image keys.sh kubectl lib.sh node nodes.sh program store test up) \

@@ -5,6 +5,8 @@
 //! saw, and the journal, into the spool. Neither waits for the other. [`step`] lists the places at which a fault is tried.
 
 mod balance;
+#[cfg(feature = "bench")]
+pub mod bench;
 pub mod cli;
 mod clock;
 mod controller;
