@@ -73,8 +73,8 @@ struct Book {
 /// Contents by number and numbers by content. The number within a content is 0 where it serves as a key.
 #[derive(Debug)]
 struct Numbered<T> {
-    by_content: HashMap<T, u32>,
-    by_number: HashMap<u32, T>,
+    by_content: HashMap<Arc<T>, u32>,
+    by_number: HashMap<u32, Arc<T>>,
     last: u32,
 }
 
@@ -87,8 +87,13 @@ impl<T> Default for Numbered<T> {
 impl<T: Clone + Eq + std::hash::Hash> Numbered<T> {
     fn learn(&mut self, number: u32, content: T) {
         self.last = self.last.max(number);
-        self.by_content.insert(content.clone(), number);
+        let content = Arc::new(content);
+        self.by_content.insert(Arc::clone(&content), number);
         self.by_number.insert(number, content);
+    }
+
+    fn get(&self, number: u32) -> Option<T> {
+        self.by_number.get(&number).map(|content| T::clone(content))
     }
 
     /// The content's number, and whether it is a new one.
@@ -180,7 +185,7 @@ impl Definitions {
 
     /// The Service of a number.
     pub(crate) fn service(&self, id: u32) -> Option<ObjectName> {
-        self.read().services.by_number.get(&id).cloned()
+        self.read().services.get(id)
     }
 
     /// The revision whose content has this SHA-256: the newest one if it is the same, else the next.
@@ -297,11 +302,11 @@ impl Definitions {
 
 impl podwitness_spool::Definitions for Definitions {
     fn identity(&self, id: u32) -> Option<Identity> {
-        self.read().identities.by_number.get(&id).cloned()
+        self.read().identities.get(id)
     }
 
     fn rule_set(&self, id: u32) -> Option<RuleSet> {
-        self.read().rule_sets.by_number.get(&id).cloned()
+        self.read().rule_sets.get(id)
     }
 
     fn revision(&self, number: i64) -> Option<Revision> {
