@@ -229,13 +229,8 @@ impl Controller {
         let Some(cluster) = &update.cluster else { return Ok(0) };
         let _span = tracing::debug_span!("apply", changes = present.changes).entered();
         let endpoints = debug_span!("match").in_scope(|| self.endpoints(cluster, snapshot));
-        let seen = Seen {
-            since_us: present.endpoints_since_us,
-            snapshot,
-            endpoints: &endpoints,
-            cluster,
-            node: &self.node,
-        };
+        let seen =
+            Seen { since_us: present.endpoints_since_us, snapshot, endpoints: &endpoints, cluster, node: &self.node };
         debug_span!("account").in_scope(|| self.account.learn(now_us(), seen));
         self.make(cluster, snapshot, &endpoints);
         let revision = debug_span!("sha256").in_scope(|| self.revision(cluster));

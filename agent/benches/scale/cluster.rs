@@ -202,10 +202,7 @@ pub(crate) fn set_slices(cluster: &mut Cluster, namespace: usize, workload: usiz
 
 fn pods_of<'a>(cluster: &'a Cluster, namespace: &str) -> impl Iterator<Item = &'a Pod> {
     let namespace = namespace.to_owned();
-    cluster
-        .pods
-        .iter_from(&ObjectName::new(&namespace, ""))
-        .take_while(move |pod| pod.name.namespace == namespace)
+    cluster.pods.iter_from(&ObjectName::new(&namespace, "")).take_while(move |pod| pod.name.namespace == namespace)
 }
 
 /// The policies of a namespace. The `change` is a port in them, so that each value is another text.

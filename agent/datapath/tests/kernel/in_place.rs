@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     path::Path,
     sync::atomic::{AtomicU64, Ordering},
-    thread,
+    thread::{self, ScopedJoinHandle},
 };
 
 use aya::{
@@ -220,7 +220,7 @@ fn packets_meanwhile_see_one_of_the_two() {
         thread::scope(|scope| {
             let sent = &sent;
             let senders = [0, 1].map(|half| scope.spawn(move || send(sent, half)));
-            while sent.load(Ordering::Relaxed) < PACKETS && !senders.iter().any(|sender| sender.is_finished()) {
+            while sent.load(Ordering::Relaxed) < PACKETS && !senders.iter().any(ScopedJoinHandle::is_finished) {
                 kernel.control.activate(&denied).unwrap();
                 kernel.control.activate(&allowed).unwrap();
                 changes += 2;

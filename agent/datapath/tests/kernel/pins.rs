@@ -121,7 +121,7 @@ fn the_next_agent_goes_on_where_the_last_one_stopped() {
             )
         };
         let before = facts(&kernel);
-        assert_eq!((before.0, before.5.len()), (2, 2));
+        assert_eq!((before.0, before.5.len()), (3, 2));
         drop(kernel);
 
         let mut kernel = Kernel::new();
@@ -135,7 +135,7 @@ fn the_next_agent_goes_on_where_the_last_one_stopped() {
         // Its tables are in force, before any are given.
         kernel.send(IN, &family.https().tcp(IN, SYN, 1)).passed(&[]);
         kernel.send(OUT, &family.to(family.peer, 26).tcp(OUT, SYN, 1)).dropped(&[Counter::DeniedAttempts]);
-        assert_eq!(kernel.activate(&World::open()), 3);
+        assert_eq!(kernel.activate(&World::open()), 4);
     });
 }
 

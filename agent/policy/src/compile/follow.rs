@@ -99,15 +99,14 @@ impl Last {
         let pods = differences(before.pods.iter(), now.pods.iter(), |pod| &pod.name);
         let of_endpoints: BTreeSet<&ObjectName> =
             input.endpoints.iter().filter_map(|endpoint| endpoint.pod.as_ref()).collect();
-        if pods.iter().flat_map(|pod| pod.both()).any(|pod| of_endpoints.contains(&pod.name)) {
+        if pods.iter().flat_map(Difference::both).any(|pod| of_endpoints.contains(&pod.name)) {
             return None;
         }
-        let addresses = on_network(pods.iter().flat_map(|pod| pod.both())).map(|(address, _)| address).collect();
+        let addresses = on_network(pods.iter().flat_map(Difference::both)).map(|(address, _)| address).collect();
         let reclassed = self.patch_addresses(input, &pods, &addresses)?;
 
         let slices = differences(before.endpoint_slices.iter(), now.endpoint_slices.iter(), |slice| &slice.name);
-        let services: BTreeSet<ObjectName> =
-            slices.iter().flat_map(|slice| slice.both()).filter_map(service_of).collect();
+        let services: BTreeSet<ObjectName> = slices.iter().flat_map(Difference::both).filter_map(service_of).collect();
         let has_services = !services.is_empty() || !reclassed.is_empty();
         let Whole { tables, targets, .. } = &mut self.whole;
         if has_services && !targets.update(input, tables, &services, &reclassed) {
@@ -229,7 +228,8 @@ fn differences<'a, T: PartialEq, N: Ord + ?Sized + 'a>(
             (Some(_), None) => (before.next(), None),
             (None, Some(_)) => (None, after.next()),
             (Some(&gone), Some(&came)) if std::ptr::eq(gone, came) => {
-                (before.next(), after.next());
+                before.next();
+                after.next();
                 continue;
             }
             (Some(&gone), Some(&came)) => {
