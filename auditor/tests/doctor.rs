@@ -42,13 +42,24 @@ impl Node {
 
     /// Asks on the node, with this configuration.
     fn ask(&self, configuration: &Path) -> Answer {
+        self.ask_more(configuration, &[])
+    }
+
+    fn ask_more(&self, configuration: &Path, more: &[&str]) -> Answer {
         let mut command = self.lab.node().command(DOCTOR);
-        command.args(["doctor", "-o", "json", "--config"]).arg(configuration);
+        command.args(["doctor", "-o", "json", "--config"]).arg(configuration).args(more);
         Answer::of(&command.output().unwrap())
     }
 
     fn ask_as_installed(&self) -> Answer {
         self.ask(&self.installation.configuration_path())
+    }
+
+    /// The names of the checks of one program alone.
+    fn names_of_one(&self, program: &str) -> Vec<String> {
+        let answer = self.ask_more(&self.installation.configuration_path(), &["--only", program]);
+        assert_eq!(answer.code, Some(0), "{answer:?}");
+        answer.checks.iter().map(|check| check["name"].as_str().unwrap().to_owned()).collect()
     }
 
     /// The node's configuration with a key of the outermost section replaced.
@@ -127,6 +138,22 @@ fn a_node_that_works_has_no_failure_and_the_checks_that_scripts_know() {
     assert!(answer.found("store").contains("layout 1"), "{answer:#?}");
     // A lab is a tmpfs.
     assert_eq!(answer.state("spool.file-system"), "warning");
+}
+
+/// Neither program's container has what the other one's has.
+#[test]
+fn a_program_alone_is_not_asked_what_only_the_other_one_can_answer() {
+    let node = Node::new();
+    let agent = node.names_of_one("agent");
+    assert!(
+        agent.iter().any(|name| name == "kernel.programs") && agent.iter().all(|name| name != "store"),
+        "{agent:?}"
+    );
+    let exporter = node.names_of_one("exporter");
+    let of_agent = |name: &str| ["kernel.", "endpoints.", "routes."].iter().any(|part| name.starts_with(part));
+    let others = ["privileges", "bpffs", "source"];
+    assert!(exporter.iter().any(|name| name == "store"), "{exporter:?}");
+    assert!(!exporter.iter().any(|name| of_agent(name) || others.contains(&name.as_str())), "{exporter:?}");
 }
 
 #[test]

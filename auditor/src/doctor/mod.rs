@@ -39,6 +39,11 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 
+    /// Look at what one program needs alone, from inside its container: there the agent cannot ask the store, and the
+    /// exporter nothing of the kernel
+    #[arg(long, value_name = "PROGRAM", requires = "config", conflicts_with = "probe")]
+    only: Option<Part>,
+
     /// Prove it: make two pods in namespaces of their own, send one connection that is allowed and one that is denied
     /// through the programs beside this one, and show the record of each
     #[arg(long)]
@@ -51,6 +56,13 @@ pub(crate) struct Arguments {
 
 /// How long a name server that is asked for the store's address is waited for in the end.
 const RESOLVER_LIMIT: Duration = Duration::from_secs(10);
+
+/// Whose needs are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Agent,
+    Exporter,
+}
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Output {
@@ -68,12 +80,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let probe = if arguments.probe { Some(Probe::prepare()?) } else { None };
 
-    let mut checks = kernel::checks();
-    checks.push(config.as_ref().map_or_else(kernel::default_bpffs, |config| kernel::bpffs(&config.bpffs)));
+    let mut checks = Vec::new();
+    let of_kernel = arguments.only != Some(Part::Exporter);
+    if of_kernel {
+        checks.extend(kernel::checks());
+        checks.push(config.as_ref().map_or_else(kernel::default_bpffs, |config| kernel::bpffs(&config.bpffs)));
+    }
     checks.extend(clock::checks());
-    checks.extend(routes::checks());
+    if of_kernel {
+        checks.extend(routes::checks());
+    }
     match &config {
-        Some(config) => checks.extend(of_configuration(config)?),
+        Some(config) => checks.extend(of_configuration(config, arguments.only)?),
         None => checks.push(Check::unknown(
             "configuration",
             "none was given, so endpoints, hooks, spool, store and the two programs were left out",
@@ -100,14 +118,16 @@ impl Probe {
     }
 }
 
-fn of_configuration(config: &Config) -> Result<Vec<Check>, Failure> {
-    let mut checks = endpoints::checks(config);
+fn of_configuration(config: &Config, only: Option<Part>) -> Result<Vec<Check>, Failure> {
+    let mut checks = if only == Some(Part::Exporter) { Vec::new() } else { endpoints::checks(config) };
     checks.extend(spool::checks(&config.spool));
     let network = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::answer(format_args!("cannot start the event loop: {error}")))?;
-    checks.push(network.block_on(store::check(&config.store.url, std::env::vars())));
+    if only != Some(Part::Agent) {
+        checks.push(network.block_on(store::check(&config.store.url, std::env::vars())));
+    }
     checks.extend(network.block_on(programs::checks(&config.listen)));
     // The probe needs the process to itself, and a thread that asks for a name cannot be stopped.
     network.shutdown_timeout(RESOLVER_LIMIT);
