@@ -29,21 +29,34 @@ pub(crate) struct Cluster {
     /// What is installed on it.
     pub(crate) release: Option<Release>,
     /// Ends the cluster when this program ends, however it ends: then its standard input is closed.
-    _end: Child,
+    end: Child,
 }
 
-/// Does something on the cluster, which nothing else does at that time. Starts it where it does not run.
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        drop(self.end.stdin.take());
+        // It says itself what it cannot do.
+        let _ = self.end.wait();
+    }
+}
+
+/// Does something on the cluster, which nothing else does at that time. Starts it where it does not run; where the work fails, the
+/// logs are kept and the cluster ends.
 pub(crate) fn on_cluster(test: &str, work: impl FnOnce(&mut Cluster) -> Result<()>) -> Result<()> {
-    // A test that failed has left the cluster in a state that the next one must cope with: it does not lean on it.
     let mut shared = CLUSTER.lock().unwrap_or_else(PoisonError::into_inner);
     let cluster = match &mut *shared {
         Some(cluster) => cluster,
         none => none.insert(Cluster::start()?),
     };
-    work(cluster).map_err(|error| {
+    let worked = work(cluster).map_err(|error| {
         let kept = cluster.keep_logs(test).map_or_else(|error| format!("{error:#}"), |path| path.display().to_string());
         error.context(format!("logs: {kept}"))
-    })
+    });
+    if worked.is_err() {
+        // The next test does not find what this one has left.
+        *shared = None;
+    }
+    worked
 }
 
 impl Cluster {
@@ -54,7 +67,7 @@ impl Cluster {
             .args([&script("down"), &folder])
             .stdin(Stdio::piped())
             .spawn()?;
-        let cluster = Self { folder, release: None, _end: end };
+        let cluster = Self { folder, release: None, end };
         run(cluster.command("up").args(["--nodes", &NODES.len().to_string()]))?;
         Ok(cluster)
     }
