@@ -18,6 +18,7 @@ mod disturbed;
 mod install;
 mod pods;
 mod release;
+mod rights;
 mod traces;
 mod traffic;
 mod witnesses;

@@ -16,6 +16,8 @@ pub(crate) const RELEASE: &str = "podwitness";
 pub(crate) const NAME: &str = "tested";
 /// Where the agent serves its metrics, on each node.
 pub(crate) const AGENT_PORT: u16 = 9464;
+/// Where the containers have their configuration.
+pub(crate) const CONFIGURATION: &str = "/etc/podwitness/podwitness.yaml";
 const IMAGE: &str = "podwitness.test/podwitness";
 /// What the chart installs on every node.
 pub(crate) const DAEMONSET: &str = "daemonset/podwitness";
