@@ -6,6 +6,7 @@
 //! | [`scenario`] | the lab's node with the programs, started, watched by their own metrics, and stopped |
 //! | [`traffic`] | probes, each from a source port of its own, and what became of them |
 //! | [`evidence`] | every row of every Parquet file below an evidence root |
+//! | [`duckdb`] | the same as `DuckDB` reads it |
 //! | [`oracle`] | the records that policy says there must be |
 //! | [`check`] | the comparison of the two, and what holds of any evidence |
 //! | [`sealed_root`] | evidence roots of seals and deletions, made without a node and always of the same bytes |
@@ -15,6 +16,7 @@
 
 pub mod cases;
 pub mod check;
+pub mod duckdb;
 pub mod evidence;
 pub mod field;
 pub mod oracle;

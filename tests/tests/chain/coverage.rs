@@ -7,11 +7,11 @@ use anyhow::{Context as _, Result, ensure};
 use podwitness_lab::{Outcome, PodSpec};
 use podwitness_policy::Protocol;
 use podwitness_schemas::views;
+use podwitness_tests::duckdb::{ask, find};
 use podwitness_tests::scenario::{Scenario, wait};
 use podwitness_tests::traffic::{ANSWER_LIMIT, DENIAL_LIMIT, probe, serve};
 use serde_json::Value;
 
-use crate::duckdb::{ask, find};
 use crate::field::{OPEN, SHUT};
 
 /// The views over what the scenario has left.

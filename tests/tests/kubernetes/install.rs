@@ -10,6 +10,7 @@ use podwitness_tests::oracle::{Decision, Expected};
 use podwitness_tests::traffic::PROTOCOLS;
 use serde_json::json;
 
+use crate::asked;
 use crate::cluster::{Cluster, NODES, on_cluster, wait};
 use crate::pods::{DATAGRAMS, HTTP, Pod, Target, list, named, namespace, pod, pod_spec, policy, port};
 use crate::traces::Traces;
@@ -152,11 +153,15 @@ fn installed_in_audit_mode_then_enforced_asked_and_taken_away() -> Result<()> {
         wait("the evidence has every record of the audit", || Ok(compare(cluster, &expected).is_ok()))
             .or_else(|_| compare(cluster, &expected))?;
 
-        cluster.upgrade(&["mode=enforce"])?;
+        let notes = cluster.upgrade(&["mode=enforce"])?;
         expected.extend(witnessed(cluster, &pods, WitnessMode::Enforce)?);
         wait("the evidence has every record", || Ok(compare(cluster, &expected).is_ok()))
             .or_else(|_| compare(cluster, &expected))?;
-        println!("{}", cluster.verify()?);
+        asked::through_the_service(cluster, &pods)?;
+        asked::who_talked_to_whom(cluster)?;
+        asked::trail(cluster, BANK, 700)?;
+        asked::it_is_well(cluster, &notes)?;
+        cluster.verify()?;
 
         let during = Traces::of(cluster)?;
         ensure!(during.count("hook") > 0 && during.count("/sys/fs/bpf/podwitness") > 0, "it is there: {during:?}");

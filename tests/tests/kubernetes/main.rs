@@ -12,6 +12,7 @@
 //! Run as root under `unshare --net --mount --propagation private`, as `make test` does, after `deploy/dev/setup --cluster`;
 //! the programs must be built. The tests take turns. Where one fails, the logs of everything are kept and named.
 
+mod asked;
 mod away;
 mod cluster;
 mod disturbed;

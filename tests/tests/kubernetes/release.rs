@@ -1,7 +1,7 @@
 //! The chart installed on the cluster.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
@@ -146,6 +146,14 @@ impl Cluster {
         let mut command = self.beside(&programs()?.join("podwitness"));
         command.args(arguments).envs(self.prepared()?.store.iter().map(|(name, value)| (name, value)));
         outcome(&mut command)
+    }
+
+    /// A line of a shell beside the control plane, with `kubectl`, `helm` and `podwitness`, and the keys to the store.
+    pub(crate) fn shell(&self, line: &str) -> Result<Command> {
+        let mut command = self.beside(Path::new("bash"));
+        command.args(["-c", &format!("PATH={}:$PATH; {line}", programs()?.display())]);
+        command.envs(self.prepared()?.store.iter().map(|(name, value)| (name, value)));
+        Ok(command)
     }
 
     /// That `podwitness verify` finds nothing wrong; returns what it says.
