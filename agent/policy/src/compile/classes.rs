@@ -67,13 +67,17 @@ impl<'a> Classes<'a> {
 /// What the rules of a node match.
 pub(super) struct Matches<'a, 'r> {
     rules: &'r [LocalRule<'a>],
+    /// The egress rules that refer to a port by a name.
+    naming: Vec<usize>,
     pods: PodRules<'a>,
     blocks: BTreeMap<&'a IpBlock, BTreeSet<usize>>,
 }
 
 impl<'a, 'r> Matches<'a, 'r> {
     pub(super) fn of(cluster: &'a Cluster, rules: &'r [LocalRule<'a>]) -> Self {
-        Self { rules, pods: PodRules::new(cluster, rules), blocks: blocks(rules) }
+        let naming = |rule: &LocalRule<'_>| rule.direction == Direction::Egress && rule.names_ports();
+        let naming = rules.iter().enumerate().filter(|(_, rule)| naming(rule)).map(|(index, _)| index).collect();
+        Self { rules, naming, pods: PodRules::new(cluster, rules), blocks: blocks(rules) }
     }
 
     /// The profile of a network, or of an address with the pod that has it.
@@ -88,10 +92,9 @@ impl<'a, 'r> Matches<'a, 'r> {
             .ports
             .iter()
             .filter(|port| {
-                (0..).zip(self.rules).any(|(index, rule)| {
-                    rule.direction == Direction::Egress
-                        && (rule.is_for_everybody() || matching.contains(&index))
-                        && rule.names(port)
+                self.naming.iter().any(|index| {
+                    let rule = &self.rules[*index];
+                    (rule.is_for_everybody() || matching.contains(index)) && rule.names(port)
                 })
             })
             .collect();
@@ -184,52 +187,57 @@ enum Scope<'a> {
 /// All that a selector of the rules can see of a pod: its namespace, and its labels of the keys that one asks for.
 type Alike<'a> = (&'a str, Vec<(&'a str, &'a str)>);
 
-/// Which rules select which pods. Pods alike in namespace and in the labels that a selector asks for are looked at once.
+/// Pods that a selector selects, with the rules that have it.
+type Selecting<'a> = (&'a LabelSelector, BTreeSet<usize>);
+
+/// Which rules select which pods. Pods alike in namespace and in the labels that a selector asks for are looked at once,
+/// and by the selectors alone whose scope has their namespace.
 struct PodRules<'a> {
     cluster: &'a Cluster,
-    peers: BTreeMap<(Scope<'a>, &'a LabelSelector), BTreeSet<usize>>,
+    scopes: Vec<(Scope<'a>, Vec<Selecting<'a>>)>,
+    /// The places of the scopes that have a namespace.
+    scopes_of: BTreeMap<&'a str, Vec<usize>>,
     keys: BTreeSet<&'a str>,
     known: BTreeMap<Alike<'a>, BTreeSet<usize>>,
 }
 
 impl<'a> PodRules<'a> {
     fn new(cluster: &'a Cluster, rules: &[LocalRule<'a>]) -> Self {
-        let mut selecting: BTreeMap<(Scope<'a>, &'a LabelSelector), BTreeSet<usize>> = BTreeMap::new();
+        let mut selecting: BTreeMap<Scope<'a>, BTreeMap<&'a LabelSelector, BTreeSet<usize>>> = BTreeMap::new();
         for (rule, peer) in peers(rules) {
             if let Peer::Pods { namespaces, pods } = peer {
                 let own = &rules[rule].policy.name.namespace;
                 let scope = namespaces.as_ref().map_or(Scope::Namespace(own), Scope::Namespaces);
-                selecting.entry((scope, pods)).or_default().insert(rule);
+                selecting.entry(scope).or_default().entry(pods).or_default().insert(rule);
             }
         }
         let keys = selecting
-            .keys()
-            .flat_map(|(_, pods)| &pods.requirements)
+            .values()
+            .flat_map(BTreeMap::keys)
+            .flat_map(|pods| &pods.requirements)
             .map(|requirement| requirement.key.as_str())
             .collect();
-        Self { cluster, peers: selecting, keys, known: BTreeMap::new() }
+        let scopes = selecting.into_iter().map(|(scope, selecting)| (scope, selecting.into_iter().collect())).collect();
+        Self { cluster, scopes, scopes_of: BTreeMap::new(), keys, known: BTreeMap::new() }
     }
 
     /// The rules that a selector of theirs makes match this pod, which must be on the pod network.
     fn matching(&mut self, pod: &'a Pod) -> &BTreeSet<usize> {
-        let labels = pod.labels.iter().filter(|(key, _)| self.keys.contains(key.as_str()));
-        let alike = (pod.name.namespace.as_str(), labels.map(|(key, value)| (key.as_str(), value.as_str())).collect());
-        let namespace = self.cluster.namespaces.get(&pod.name.namespace);
-        self.known.entry(alike).or_insert_with(|| {
-            self.peers
-                .iter()
-                .filter(|((scope, pods), _)| {
-                    let in_scope = match scope {
-                        Scope::Namespace(name) => pod.name.namespace == *name,
-                        Scope::Namespaces(selector) => {
-                            namespace.is_some_and(|namespace| selector.matches(&namespace.labels))
-                        }
-                    };
-                    in_scope && pods.matches(&pod.labels)
-                })
-                .flat_map(|(_, rules)| rules)
-                .copied()
-                .collect()
+        let Self { cluster, scopes, scopes_of, keys, known } = self;
+        let name = pod.name.namespace.as_str();
+        let labels = pod.labels.iter().filter(|(key, _)| keys.contains(key.as_str()));
+        let alike = (name, labels.map(|(key, value)| (key.as_str(), value.as_str())).collect());
+        known.entry(alike).or_insert_with(|| {
+            let namespace = cluster.namespaces.get(name);
+            let has_namespace = |(_, (scope, _)): &(usize, &(Scope<'_>, _))| match scope {
+                Scope::Namespace(own) => *own == name,
+                Scope::Namespaces(selector) => namespace.is_some_and(|namespace| selector.matches(&namespace.labels)),
+            };
+            let in_question = scopes_of
+                .entry(name)
+                .or_insert_with(|| scopes.iter().enumerate().filter(has_namespace).map(|(place, _)| place).collect());
+            let selecting = in_question.iter().flat_map(|place| &scopes[*place].1);
+            selecting.filter(|(pods, _)| pods.matches(&pod.labels)).flat_map(|(_, rules)| rules).copied().collect()
         })
     }
 }

@@ -23,6 +23,14 @@ impl LocalRule<'_> {
         *self.peers == Peers::Everybody
     }
 
+    /// Whether the rule refers to a port by a name.
+    pub(super) fn names_ports(&self) -> bool {
+        match self.ports {
+            Ports::Every => false,
+            Ports::Listed(ports) => ports.iter().any(|matched| matches!(matched, PortMatch::Named(..))),
+        }
+    }
+
     /// Whether the rule refers to this port by its name.
     pub(super) fn names(&self, port: &NamedPort) -> bool {
         match self.ports {
