@@ -54,16 +54,26 @@ impl Cluster {
                 },
             }));
         }
-        let hooked = |node: &str| self.agent_metric(node, "podwitness_agent_endpoints");
-        let before = [hooked(NODES[0])?, hooked(NODES[1])?];
+        // Pods of the test before are gone from the API server sooner than from their node.
+        self.await_hooks()?;
         self.apply(&list(&objects))?;
         let pods = self.pods(name)?;
-        for (node, before) in NODES.iter().zip(before) {
-            wait("the pods have hooks", || Ok(hooked(node)? == before + 2))?;
-        }
+        self.await_hooks()?;
         // The pods are known before there is a policy: when that is in force, it is so for all of them.
         self.changing_tables(&NODES, || self.apply(&policy(name, "one-port", &spec).to_string()))?;
         self.field_of(pods)
+    }
+
+    /// Waits until the pods that run on each node, and no others, have hooks.
+    fn await_hooks(&self) -> Result<()> {
+        NODES.iter().try_for_each(|node| {
+            wait(&format!("the pods of {node} have hooks"), || {
+                let selector = format!("spec.nodeName={node},status.phase=Running,spec.hostNetwork=false");
+                let running = self.kubectl(&["get", "pods", "-A", "--field-selector", &selector, "-o", "name"])?;
+                let hooked: usize = self.agent_metric(node, "podwitness_agent_endpoints")?.try_into()?;
+                Ok(hooked == running.lines().count())
+            })
+        })
     }
 
     /// A field of these pods.
