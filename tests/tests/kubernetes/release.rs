@@ -176,7 +176,9 @@ impl Cluster {
         let before: Vec<u64> = nodes.iter().map(generation).collect::<Result<_>>()?;
         work()?;
         for (node, before) in nodes.iter().zip(before) {
-            wait(&format!("other tables are in force on {node}"), || Ok(generation(node)? != before))?;
+            wait(&format!("other tables are in force on {node}"), || {
+                Ok(generation(node).is_ok_and(|now| now != before))
+            })?;
         }
         Ok(())
     }

@@ -70,8 +70,9 @@ impl Cluster {
             wait(&format!("the pods of {node} have hooks"), || {
                 let selector = format!("spec.nodeName={node},status.phase=Running,spec.hostNetwork=false");
                 let running = self.kubectl(&["get", "pods", "-A", "--field-selector", &selector, "-o", "name"])?;
-                let hooked: usize = self.agent_metric(node, "podwitness_agent_endpoints")?.try_into()?;
-                Ok(hooked == running.lines().count())
+                // An agent that starts does not answer yet.
+                let Ok(hooked) = self.agent_metric(node, "podwitness_agent_endpoints") else { return Ok(false) };
+                Ok(usize::try_from(hooked)? == running.lines().count())
             })
         })
     }
