@@ -9,6 +9,7 @@ use crate::cluster::{NODES, on_cluster, run, wait};
 use crate::release::{DAEMONSET, RELEASE};
 
 #[test]
+#[ignore = "minutes on a real cluster: make kubernetes"]
 fn rolling_update() -> Result<()> {
     on_cluster("rolling-update", |cluster| {
         cluster.under_traffic("rolling", |cluster| {
@@ -24,6 +25,7 @@ fn rolling_update() -> Result<()> {
 }
 
 #[test]
+#[ignore = "minutes on a real cluster: make kubernetes"]
 fn pod_deleted() -> Result<()> {
     on_cluster("pod-deleted", |cluster| {
         cluster.under_traffic("deleted", |cluster| {
@@ -39,6 +41,7 @@ fn pod_deleted() -> Result<()> {
 }
 
 #[test]
+#[ignore = "minutes on a real cluster: make kubernetes"]
 fn pod_evicted() -> Result<()> {
     on_cluster("pod-evicted", |cluster| {
         cluster.under_traffic("evicted", |cluster| {
@@ -55,6 +58,7 @@ fn pod_evicted() -> Result<()> {
 }
 
 #[test]
+#[ignore = "minutes on a real cluster: make kubernetes"]
 fn kubelet_restarted() -> Result<()> {
     on_cluster("kubelet-restarted", |cluster| {
         cluster.under_traffic("kubelet", |cluster| {
@@ -70,6 +74,7 @@ fn kubelet_restarted() -> Result<()> {
 
 /// Something else in the agent's container takes all the memory that it may have, and the kernel ends the agent.
 #[test]
+#[ignore = "minutes on a real cluster: make kubernetes"]
 fn agent_out_of_memory() -> Result<()> {
     on_cluster("agent-out-of-memory", |cluster| {
         cluster.enforcing()?;

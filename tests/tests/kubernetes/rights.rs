@@ -95,6 +95,7 @@ impl Cluster {
 }
 
 #[test]
+#[ignore = "minutes on a real cluster: make kubernetes"]
 fn without_any_rule_the_agent_says_which_one_to_add() -> Result<()> {
     on_cluster("rules", |cluster| {
         cluster.enforcing()?;
@@ -137,6 +138,7 @@ fn without_any_rule_the_agent_says_which_one_to_add() -> Result<()> {
 }
 
 #[test]
+#[ignore = "minutes on a real cluster: make kubernetes"]
 fn without_any_rule_the_job_of_the_status_says_which_one_to_add() -> Result<()> {
     on_cluster("rules-of-status", |cluster| {
         cluster.enforcing()?;
@@ -162,6 +164,7 @@ fn without_any_rule_the_job_of_the_status_says_which_one_to_add() -> Result<()> 
 }
 
 #[test]
+#[ignore = "minutes on a real cluster: make kubernetes"]
 fn without_any_capability_the_agent_says_which_one_to_add() -> Result<()> {
     on_cluster("capabilities", |cluster| {
         cluster.enforcing()?;
