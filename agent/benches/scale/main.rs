@@ -167,7 +167,7 @@ fn hook(cluster: &Cluster, prefix: &str) -> Result<Vec<Endpoint>> {
 }
 
 fn interface(name: &str, pod: &Pod) -> Result<Endpoint> {
-    run(&format!("ip link add {name} type dummy"))?;
+    run(&format!("ip link add {name} type veth peer name {name}p"))?;
     let index = fs::read_to_string(Path::new("/sys/class/net").join(name).join("ifindex"));
     let index = match index {
         Ok(text) => text.trim().parse()?,

@@ -37,6 +37,6 @@ pub(crate) fn in_use() -> usize {
 pub(crate) fn of_process(line: &str) -> usize {
     let status = std::fs::read_to_string("/proc/self/status").expect("the kernel says it");
     let kilobytes =
-        status.lines().find_map(|text| text.strip_prefix(line)?.split_whitespace().nth(1)?.parse::<usize>().ok());
+        status.lines().find_map(|text| text.strip_prefix(line)?.split_whitespace().next()?.parse::<usize>().ok());
     kilobytes.expect("a line in kB") * 1024
 }
