@@ -278,8 +278,8 @@ fn labels(of: &[(&str, &str)]) -> Labels {
 }
 
 fn uid(of: &[usize]) -> String {
-    let of: String = of.iter().map(|number| format!("{number:04x}-")).collect();
-    format!("{of:0>36}")
+    let of: Vec<String> = of.iter().map(|number| format!("{number:04x}")).collect();
+    format!("{:0>36}", of.join("-"))
 }
 
 fn port(number: u16) -> NonZeroU16 {

@@ -260,7 +260,8 @@ fn storm(bench: &mut Bench<'_>, namespaces: usize) -> Result<Times> {
     let mut times = Times::default();
     let mut take = |told: &mut VecDeque<(u64, Instant)>, applied: Applied| {
         let Applied { changes, at, steps } = applied;
-        while let Some((_, moment)) = told.pop_front_if(|(number, _)| *number <= changes) {
+        while let Some((_, moment)) = told.front().filter(|(number, _)| *number <= changes).copied() {
+            told.pop_front();
             times.walls.push(at.saturating_duration_since(moment));
         }
         for (step, cost) in steps {
@@ -311,7 +312,7 @@ fn storm(bench: &mut Bench<'_>, namespaces: usize) -> Result<Times> {
         STORM,
         times.steps.get("apply").map_or(0, Vec::len),
         of_controller.as_secs_f64() / took.as_secs_f64() * 1e2,
-        (process_cpu() - before.0).as_secs_f64() / took.as_secs_f64() * 1e2,
+        process_cpu().saturating_sub(before.0).as_secs_f64() / took.as_secs_f64() * 1e2,
         bench.cluster.pods.len(),
         (memory::in_use().cast_signed() - before.1.cast_signed()) / 1024,
     );

@@ -82,7 +82,7 @@ impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Steps {
         let (Some(span), Some((wall, cpu_before))) = (context.span(id), BEGUN.with_borrow_mut(Vec::pop)) else {
             return;
         };
-        let cost = Cost { wall: at - wall, cpu: cpu() - cpu_before };
+        let cost = Cost { wall: at - wall, cpu: cpu().saturating_sub(cpu_before) };
         DONE.with_borrow_mut(|done| done.insert(span.name(), cost));
         if span.name() == WHOLE {
             let changes = span.extensions().get::<Changes>().map_or(0, |changes| changes.0);
