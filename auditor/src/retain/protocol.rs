@@ -200,7 +200,7 @@ impl Run<'_> {
             minimum_seconds: self.wishes.minimum_seconds,
             default_seconds: self.wishes.default_seconds,
             retention: self.wishes.retention.clone(),
-            objects: part.iter().map(listed).collect(),
+            objects: part.iter().map(|(object, seal)| DeletedObject::of(object, seal)).collect(),
             key_id: key_id.clone(),
             next_key_id: next_key_id.clone(),
         };
@@ -267,15 +267,4 @@ impl Run<'_> {
 /// The key that somebody has put beside the one that signs, to follow it.
 fn next_key(deleter: &Deleter) -> Result<Option<KeyId>, Stop> {
     deleter.keys.next().map_err(|error| Stop::Refused(error.to_string()))
-}
-
-fn listed((object, seal): &(SealedObject, String)) -> DeletedObject {
-    DeletedObject {
-        path: object.path.clone(),
-        sha256: object.sha256.clone(),
-        bytes: object.bytes,
-        rows: object.rows,
-        retain_until: object.retain_until,
-        seal: seal.clone(),
-    }
 }

@@ -2,7 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{document::Document, key::KeyId, seal::NamespaceRetention, time::Time};
+use crate::{
+    document::Document,
+    key::KeyId,
+    seal::{NamespaceRetention, SealedObject},
+    time::Time,
+};
 
 /// A signed list of what is deleted, put before any of it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,4 +59,18 @@ pub struct DeletedObject {
     pub retain_until: Time,
     /// The path of the seal that lists it.
     pub seal: String,
+}
+
+impl DeletedObject {
+    /// How a deletion lists the object that the seal at this path lists.
+    pub fn of(object: &SealedObject, seal: &str) -> Self {
+        Self {
+            path: object.path.clone(),
+            sha256: object.sha256.clone(),
+            bytes: object.bytes,
+            rows: object.rows,
+            retain_until: object.retain_until,
+            seal: seal.to_owned(),
+        }
+    }
 }

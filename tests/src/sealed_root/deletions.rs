@@ -38,14 +38,8 @@ impl Deletions {
         let seals = root.seals();
         let listed = |path: &String| {
             let found = seals.iter().find_map(|(seal, content)| {
-                content.objects.iter().find(|object| object.path == *path).map(|object| DeletedObject {
-                    path: path.clone(),
-                    sha256: object.sha256.clone(),
-                    bytes: object.bytes,
-                    rows: object.rows,
-                    retain_until: object.retain_until,
-                    seal: seal.clone(),
-                })
+                let object = content.objects.iter().find(|object| object.path == *path)?;
+                Some(DeletedObject::of(object, seal))
             });
             found.with_context(|| format!("no seal lists {path}"))
         };

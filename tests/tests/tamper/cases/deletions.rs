@@ -4,7 +4,6 @@ use podwitness_schemas::layout;
 use podwitness_seals::deletion::{DeletedObject, Deletion};
 use podwitness_seals::document;
 use podwitness_seals::key::PrivateKey;
-use podwitness_seals::seal::SealedObject;
 use podwitness_seals::time::Time;
 use podwitness_tests::sealed_root::golden::Golden;
 use podwitness_tests::sealed_root::{key, micros};
@@ -122,7 +121,7 @@ fn forged(golden: &Golden, expect: &Expect) -> Vec<Case> {
         let here = listed.filter(|(_, object)| {
             object.namespace.as_deref() == namespace && golden.root.objects.contains_key(&object.path)
         });
-        let mut here: Vec<_> = here.map(|(seal, object)| entry(seal, object)).collect();
+        let mut here: Vec<_> = here.map(|(seal, object)| DeletedObject::of(object, seal)).collect();
         here.sort_by_key(|object| object.retain_until);
         here
     };
@@ -180,18 +179,6 @@ fn forged(golden: &Golden, expect: &Expect) -> Vec<Case> {
         ),
         case("forged-by-a-stranger", deletion(shop_last, &stranger, &as_it_is), by_stranger),
     ]
-}
-
-/// How a deletion lists it.
-fn entry(seal: &str, object: &SealedObject) -> DeletedObject {
-    DeletedObject {
-        path: object.path.clone(),
-        sha256: object.sha256.clone(),
-        bytes: object.bytes,
-        rows: object.rows,
-        retain_until: object.retain_until,
-        seal: seal.to_owned(),
-    }
 }
 
 pub(super) fn of_signatures(golden: &Golden, expect: &Expect) -> Vec<Case> {
