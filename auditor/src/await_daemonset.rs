@@ -8,6 +8,7 @@ use k8s_openapi::api::apps::v1::DaemonSet;
 use kube::{Api, Client};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::event_loop;
 use crate::failure::Failure;
 
 /// How often it is looked at, and how long one look may take.
@@ -65,10 +66,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let Some((namespace, name)) = arguments.name.split_once('/') else {
         return Err(Failure::question(format_args!("{} is not of the form NAMESPACE/NAME", arguments.name)));
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::answer(format_args!("cannot start the event loop: {error}")))?;
+    let runtime = event_loop::start()?;
     runtime.block_on(wait(namespace, name, Duration::from_secs(arguments.timeout)))
 }
 

@@ -20,8 +20,10 @@ use clap::{Args, ValueEnum};
 use podwitness_config::Config;
 use podwitness_lab::{Programs, require_root};
 
+use crate::event_loop;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
+use crate::output::Output;
 use check::{Check, State, list};
 
 /// Say what this node can do: kernel, hooks on every pod's interface and who else is there, routes past them, clock,
@@ -62,12 +64,6 @@ const RESOLVER_LIMIT: Duration = Duration::from_secs(10);
 enum Part {
     Agent,
     Exporter,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Output {
-    Table,
-    Json,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -121,10 +117,7 @@ impl Probe {
 fn of_configuration(config: &Config, only: Option<Part>) -> Result<Vec<Check>, Failure> {
     let mut checks = if only == Some(Part::Exporter) { Vec::new() } else { endpoints::checks(config) };
     checks.extend(spool::checks(&config.spool));
-    let network = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::answer(format_args!("cannot start the event loop: {error}")))?;
+    let network = event_loop::start()?;
     if only != Some(Part::Agent) {
         checks.push(network.block_on(store::check(&config.store.url, std::env::vars())));
     }

@@ -17,7 +17,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use chrono::Utc;
-use clap::{Args, ValueEnum};
+use clap::Args;
 use indicatif::ProgressBar;
 use podwitness_config::Config;
 use podwitness_schemas::layout::key_path;
@@ -25,8 +25,10 @@ use podwitness_seals::key::PublicKey;
 use podwitness_store::{Marker, Store, url_of};
 
 use crate::chain::Keys;
+use crate::event_loop;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
+use crate::output::Output;
 use deleter::Deleter;
 use protocol::{Run, Step, Stop};
 use wishes::Wishes;
@@ -73,12 +75,6 @@ pub(crate) struct Arguments {
     output: Output,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    Table,
-    Json,
-}
-
 /// What is said of a lifecycle configuration.
 const LIFECYCLE_NOTE: &str = "podwitness: what the store deletes by these rules goes without a signed deletion, and podwitness \
                               verify reports each such object as missing (object-missing); the rules also do not follow a \
@@ -96,10 +92,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return output::print(&serde_json::to_string_pretty(&wishes.lifecycle(prefix)).expect("texts are always JSON"));
     }
     let trusted = arguments.trusted_keys.as_deref().map(trusted_keys).transpose().map_err(Failure::question)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::answer(format_args!("cannot start the event loop: {error}")))?;
+    let runtime = event_loop::start()?;
     runtime.block_on(work(arguments, &store, &wishes, trusted.as_ref()))
 }
 

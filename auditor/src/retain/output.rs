@@ -2,11 +2,11 @@
 
 use std::io::{ErrorKind, Write as _, stdout};
 
-use super::Output;
 use super::history::History;
 use super::protocol::Outcome;
 use super::wishes::Kept;
 use crate::failure::Failure;
+use crate::output::Output;
 use crate::table;
 
 /// What a dry run found.

@@ -12,12 +12,14 @@ mod tests;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use podwitness_config::{Config, Source};
 use podwitness_source::ApiServer;
 use podwitness_store::{Store, url_of};
 
+use crate::event_loop;
 use crate::failure::Failure;
+use crate::output::Output;
 use crate::retain::known_root;
 use crate::retain::wishes::Wishes;
 use evidence::{Amount, Evidence};
@@ -46,12 +48,6 @@ pub(crate) struct Arguments {
     output: Output,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    Table,
-    Json,
-}
-
 /// What there is of a namespace, and what it asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Row {
@@ -75,10 +71,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let wishes = Wishes::read(&config).map_err(Failure::question)?;
     let url = url_of(&arguments.root).map_err(Failure::question)?;
     let store = Store::open(&url, std::env::vars()).map_err(Failure::question)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::answer(format_args!("cannot start the event loop: {error}")))?;
+    let runtime = event_loop::start()?;
     runtime.block_on(async {
         known_root(&store).await?;
         let evidence = Evidence::read(&store, &wishes.cluster).await;

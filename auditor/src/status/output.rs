@@ -2,8 +2,9 @@
 
 use podwitness_seals::time::Time;
 
-use super::{Output, Row};
+use super::Row;
 use crate::failure::Failure;
+use crate::output::Output;
 use crate::retain::output::{print as print_text, print_json};
 use crate::table;
 
