@@ -1,57 +1,18 @@
 //! The disk under the spool is full: reading stops, enforcing does not, and nothing is lost that the kernel's tables hold.
 
-use std::fs::{self, File};
-use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
-
 use anyhow::{Context as _, Result, ensure};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use podwitness_tests::scenario::{Scenario, wait};
 
 use crate::field::{Field, OPEN, SHUT, openings, reconcile};
+use crate::small_disk::SmallDisk;
 use podwitness_tests::traffic::PROTOCOLS;
-
-/// A file system of a few megabytes over a folder, for whom the folder was.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn over(folder: &Path) -> Result<Self> {
-        let of = fs::metadata(folder)?;
-        let options = format!("size=4m,uid={},gid={},mode={:o}", of.uid(), of.gid(), of.permissions().mode() & 0o7777);
-        mount(Some("tmpfs"), folder, Some("tmpfs"), MsFlags::empty(), Some(&*options)).context("mount a small disk")?;
-        Ok(Self(folder.to_owned()))
-    }
-
-    fn filler(&self) -> PathBuf {
-        self.0.join("filler")
-    }
-
-    fn fill(&self) -> Result<()> {
-        let mut file = File::create(self.filler())?;
-        for size in [1 << 16, 1 << 12, 1] {
-            while file.write_all(&vec![0; size]).is_ok() {}
-        }
-        Ok(())
-    }
-
-    fn free(&self) -> Result<()> {
-        Ok(fs::remove_file(self.filler())?)
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
-    }
-}
 
 #[test]
 fn a_full_disk_stops_the_reading_and_not_the_enforcing_and_loses_nothing() -> Result<()> {
     const NOT_READY: &str = "the spool takes verdicts";
     let mut scenario = Scenario::new()?.set("spool.maxBytes", "1GiB").set("spool.segmentBytes", "64KiB");
     let field = Field::make(&scenario)?;
-    let disk = SmallDisk::over(&scenario.installation.spool_path())?;
+    let disk = SmallDisk::at(&scenario.installation.spool_path())?;
     scenario.start_agent()?;
     scenario.wait_agent()?;
     disk.fill()?;
