@@ -100,6 +100,7 @@ SCRIPTS := .ci/run deploy/dev/lib.sh deploy/dev/setup deploy/dev/test deploy/ima
 lint: ## Formatting, clippy and shell syntax; a warning is an error
 	cargo fmt --all --check
 	cargo clippy $(EVERYTHING) --all-targets -- -D warnings
+	cargo clippy --locked -p podwitness-agent --features bench --benches -- -D warnings
 	for script in $(SCRIPTS); do bash -n "$$script"; done
 
 # What is found new stays outside the kept corpus; CONTRIBUTING.md says how it gets in.
