@@ -21,6 +21,11 @@ pub struct Cli {
     #[arg(long)]
     pub detach: bool,
 
+    /// With --detach: when everything is gone, serve /readyz at `listen.agent` until SIGTERM, for a pod whose containers must
+    /// not end
+    #[arg(long, requires = "detach")]
+    pub stay: bool,
+
     /// Make the folders of the configuration for both programs instead of running: as root, in the exporter's group
     #[arg(long, conflicts_with = "detach")]
     pub make_folders: bool,

@@ -54,7 +54,13 @@ pub fn run(cli: &Cli) -> Result<Exit> {
     }
     podwitness_datapath::check_privileges()?;
     if cli.detach {
+        let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
         detach(&config)?;
+        if cli.stay {
+            let _server =
+                http::serve(config.listen.agent, Arc::new(Registry::default()), Readiness::new())?;
+            shutdown.wait();
+        }
         return Ok(Exit::Success);
     }
     let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;

@@ -1,7 +1,9 @@
 //! The command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Parser;
@@ -29,7 +31,17 @@ pub struct Arguments {
     /// The configuration file, the same as the agent's.
     #[arg(long, value_name = "FILE", default_value = "podwitness.yaml")]
     config: PathBuf,
+
+    /// Wait until no agent writes to the spool, at most for 15 s, instead of running: for the hook that a pod runs before it
+    /// stops the exporter, so that the last seal has what the agent said last.
+    #[arg(long)]
+    await_agent: bool,
 }
+
+/// How long the agent is waited for: what it has to bring out takes seconds, and the pod's time to stop is limited.
+const AGENT_LIMIT: Duration = Duration::from_secs(15);
+/// Between two looks whether it is gone.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 impl Arguments {
     /// Runs the exporter until it is told to stop.
@@ -42,6 +54,9 @@ impl Arguments {
             },
             filter: config.log.level.name().to_owned(),
         })?;
+        if self.await_agent {
+            return await_agent(&config.spool.path);
+        }
         let shutdown = Shutdown::on_signals().context("cannot handle signals")?;
         let readiness = Readiness::new();
         let metrics = Arc::new(Metrics::default());
@@ -61,4 +76,16 @@ impl Arguments {
             .block_on(run::until_stopped(exporter, &shutdown))?;
         Ok(())
     }
+}
+
+fn await_agent(spool: &Path) -> anyhow::Result<()> {
+    let deadline = Instant::now() + AGENT_LIMIT;
+    while podwitness_spool::has_writer(spool)? {
+        if Instant::now() > deadline {
+            tracing::warn!(limit_s = AGENT_LIMIT.as_secs(), "the agent still runs; the last seal will not be that of a clean stop");
+            break;
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+    Ok(())
 }

@@ -81,7 +81,7 @@ mod writer;
 
 pub use definitions::{Definitions, SegmentDefinitions};
 pub use error::{Damage, DamageKind, SpoolError};
-pub use look::{Look, look, newest_origin};
+pub use look::{Look, has_writer, look, newest_origin};
 pub use message::{
     Checkpoint, ClockState, Coverage, Identity, Origin, PolicyRule, PolicyVersion, Record, Revision, RuleSet, Service,
     Sums, Trail, UNKNOWN_NAMESPACE, Verdict,

@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use crate::cursor;
 use crate::error::SpoolError;
 use crate::folder::Folder;
+use crate::lock;
 use crate::message::Origin;
 use crate::position::Position;
 use crate::segment::{Access, Opened, Segment};
@@ -30,6 +31,11 @@ pub fn newest_origin(dir: &Path) -> Result<Option<Origin>, SpoolError> {
         }
     }
     Ok(None)
+}
+
+/// Whether an agent has the spool in this folder open for writing, now.
+pub fn has_writer(dir: &Path) -> Result<bool, SpoolError> {
+    lock::is_held(&Folder::new(dir), lock::Role::Writer)
 }
 
 /// Looks at the spool in a folder that is there, whoever else uses it.

@@ -3,7 +3,9 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::Child;
 use std::sync::Arc;
+use std::thread::sleep;
 use std::time::Duration;
 
 use podwitness_config::Config;
@@ -84,6 +86,22 @@ fn the_exporter_waits_for_an_agent_that_starts_later() {
     bench.writer(origin()).commit(vec![open("shop", 1)], &Dictionary, &checkpoint(1)).unwrap();
     wait_until("the record is in the store", || (bench.objects().len() == 1).then_some(()));
     exporter.stop();
+}
+
+#[test]
+fn it_is_awaited_that_the_agent_writes_no_more() {
+    let bench = Bench::new();
+    let await_agent = || bench.command().arg("--await-agent").spawn().unwrap();
+    let ended = |mut waiting: Child| wait_until("the wait ends", || waiting.try_wait().unwrap()).code();
+    assert_eq!(ended(await_agent()), Some(0), "there is no spool");
+
+    let writer = bench.writer(origin());
+    let mut waiting = await_agent();
+    sleep(Duration::from_secs(1));
+    assert_eq!(waiting.try_wait().unwrap(), None, "the agent writes");
+    drop(writer);
+    assert_eq!(ended(waiting), Some(0));
+    drop(bench.writer(origin()));
 }
 
 #[test]

@@ -87,10 +87,8 @@ impl Bench {
     /// Starts the exporter with one more variable in its environment.
     pub(crate) fn start_with(&self, (name, value): (&str, &str)) -> Exporter {
         let log = tempfile::Builder::new().prefix("log-").tempfile_in(self.folder.path()).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_podwitness-exporter"))
-            .arg("--config")
-            .arg(self.config())
-            .env_clear()
+        let child = self
+            .command()
             .env("AWS_ACCESS_KEY_ID", "test")
             .env("AWS_SECRET_ACCESS_KEY", "test")
             .env(name, value)
@@ -98,6 +96,13 @@ impl Bench {
             .spawn()
             .unwrap();
         Exporter { child, log }
+    }
+
+    /// The exporter's program with this configuration, and no environment.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_podwitness-exporter"));
+        command.arg("--config").arg(self.config()).env_clear();
+        command
     }
 
     /// Every Parquet file in the store, by path from the root.

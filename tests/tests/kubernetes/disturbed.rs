@@ -5,14 +5,14 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
-use crate::cluster::{NODES, on_cluster, run, wait};
+use crate::cluster::{Cluster, NODES, on_cluster, run, wait};
 use crate::release::{DAEMONSET, RELEASE};
 
 #[test]
 #[ignore = "minutes on a real cluster: make kubernetes"]
 fn rolling_update() -> Result<()> {
     on_cluster("rolling-update", |cluster| {
-        cluster.under_traffic("rolling", |cluster| {
+        cluster.under_traffic_in_order("rolling", |cluster| {
             let before = [cluster.agent_on(NODES[0])?, cluster.agent_on(NODES[1])?];
             cluster.bring_image("two")?;
             cluster.upgrade(&["image.tag=two"])?;
@@ -24,19 +24,27 @@ fn rolling_update() -> Result<()> {
     })
 }
 
+/// Deletes the pod of a node, and waits until there is another.
+fn delete_pod(cluster: &Cluster, node: &str, how: &[&str]) -> Result<()> {
+    let before = cluster.agent_on(node)?;
+    cluster.kubectl(&[&["-n", RELEASE, "delete", "pod", &cluster.pod_on(node)?], how].concat())?;
+    wait("there is another pod", || Ok(cluster.agent_on(node).is_ok_and(|now| now.0 != before.0)))?;
+    cluster.await_nodes()
+}
+
 #[test]
 #[ignore = "minutes on a real cluster: make kubernetes"]
 fn pod_deleted() -> Result<()> {
     on_cluster("pod-deleted", |cluster| {
-        cluster.under_traffic("deleted", |cluster| {
-            for more in [&["--wait=true"][..], &["--force", "--grace-period=0"]] {
-                let before = cluster.agent_on(NODES[0])?;
-                cluster.kubectl(&[&["-n", RELEASE, "delete", "pod", &cluster.pod_on(NODES[0])?], more].concat())?;
-                wait("there is another pod", || Ok(cluster.agent_on(NODES[0]).is_ok_and(|now| now.0 != before.0)))?;
-                cluster.await_nodes()?;
-            }
-            Ok(())
-        })
+        cluster.under_traffic_in_order("deleted", |cluster| delete_pod(cluster, NODES[0], &["--wait=true"]))
+    })
+}
+
+#[test]
+#[ignore = "minutes on a real cluster: make kubernetes"]
+fn pod_deleted_by_force() -> Result<()> {
+    on_cluster("pod-deleted-by-force", |cluster| {
+        cluster.under_traffic("forced", |cluster| delete_pod(cluster, NODES[0], &["--force", "--grace-period=0"]))
     })
 }
 
@@ -44,7 +52,7 @@ fn pod_deleted() -> Result<()> {
 #[ignore = "minutes on a real cluster: make kubernetes"]
 fn pod_evicted() -> Result<()> {
     on_cluster("pod-evicted", |cluster| {
-        cluster.under_traffic("evicted", |cluster| {
+        cluster.under_traffic_in_order("evicted", |cluster| {
             let (pod, before) = (cluster.pod_on(NODES[1])?, cluster.agent_on(NODES[1])?);
             let eviction = json!({
                 "apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"namespace": RELEASE, "name": pod},

@@ -137,8 +137,8 @@ fn compare(cluster: &Cluster, expected: &[Decision]) -> Result<()> {
 #[ignore = "minutes on a real cluster: make kubernetes"]
 fn installed_in_audit_mode_then_enforced_asked_and_taken_away() -> Result<()> {
     on_cluster("install", |cluster| {
+        cluster.prepare()?;
         cluster.apply(&scene())?;
-        cluster.prepare("installed")?;
         let mut pods = cluster.pods(SHOP)?;
         pods.extend(cluster.pods(BANK)?);
         let before = Traces::of(cluster)?;
@@ -175,6 +175,6 @@ fn installed_in_audit_mode_then_enforced_asked_and_taken_away() -> Result<()> {
         .with_context(|| left.join("\n"))?;
         compare(cluster, &expected)?;
         cluster.verify()?;
-        Ok(())
+        cluster.kubectl(&["delete", "namespace", SHOP, BANK]).map(drop)
     })
 }

@@ -18,15 +18,16 @@ pub(crate) const NAME: &str = "tested";
 pub(crate) const AGENT_PORT: u16 = 9464;
 /// Where the containers have their configuration.
 pub(crate) const CONFIGURATION: &str = "/etc/podwitness/podwitness.yaml";
+const BUCKET: &str = "evidence";
 const IMAGE: &str = "podwitness.test/podwitness";
 /// What the chart installs on every node.
 pub(crate) const DAEMONSET: &str = "daemonset/podwitness";
 
 /// What is installed.
 pub(crate) struct Release {
-    bucket: String,
     store: Vec<(String, String)>,
     values: Value,
+    is_installed: bool,
 }
 
 impl Cluster {
@@ -38,10 +39,14 @@ impl Cluster {
         run(self.command("image").arg(format!("{IMAGE}:{tag}")).arg(&root)).map(drop)
     }
 
-    /// Makes a bucket with Object Lock and the namespace with the key to it, as a person does before `helm install`.
-    pub(crate) fn prepare(&mut self, bucket: &str) -> Result<()> {
+    /// Nothing is installed; there are a bucket with Object Lock and the namespace with the key to it, as a person makes them
+    /// before `helm install`. The bucket is always the same: a node goes on with the chain that it has there.
+    pub(crate) fn prepare(&mut self) -> Result<()> {
+        if self.is_installed() {
+            self.uninstall()?;
+        }
         self.bring_image("1")?;
-        let store = run(self.command("store").arg(bucket))?;
+        let store = run(self.command("store").arg(BUCKET))?;
         let store: Vec<(String, String)> = store
             .lines()
             .filter_map(|line| line.split_once('='))
@@ -71,7 +76,7 @@ impl Cluster {
             "cluster": NAME,
             "image": {"repository": IMAGE, "tag": "1"},
             "store": {
-                "url": format!("s3://{bucket}/evidence"),
+                "url": format!("s3://{BUCKET}/evidence"),
                 "objectLock": "required",
                 "access": {"existingSecret": "store", "env": env},
             },
@@ -83,7 +88,7 @@ impl Cluster {
                 "events": {"drainInterval": "500ms", "sweepInterval": "500ms"},
             },
         });
-        self.release = Some(Release { bucket: bucket.to_owned(), store, values });
+        self.release = Some(Release { store, values, is_installed: false });
         Ok(())
     }
 
@@ -93,7 +98,9 @@ impl Cluster {
 
     /// `helm install`, with some values more; returns the notes that it prints. It waits until every pod is ready.
     pub(crate) fn install(&mut self, sets: &[&str]) -> Result<String> {
-        self.helm(&["install", RELEASE], &["-f", "-"], sets)
+        let notes = self.helm(&["install", RELEASE], &["-f", "-"], sets)?;
+        self.release.as_mut().context("it was prepared")?.is_installed = true;
+        Ok(notes)
     }
 
     /// `helm upgrade --reuse-values`, as the notes say it. It waits until every pod is ready.
@@ -122,18 +129,25 @@ impl Cluster {
     }
 
     /// `helm uninstall`, as the notes say it.
-    pub(crate) fn uninstall(&self) -> Result<()> {
-        run(self.command("helm").args(["uninstall", RELEASE, "--namespace", RELEASE, "--timeout", "300s"])).map(drop)
+    pub(crate) fn uninstall(&mut self) -> Result<()> {
+        run(self.command("helm").args(["uninstall", RELEASE, "--namespace", RELEASE, "--timeout", "300s"]))?;
+        self.release.as_mut().context("it was prepared")?.is_installed = false;
+        Ok(())
+    }
+
+    /// Whether the chart is installed.
+    pub(crate) fn is_installed(&self) -> bool {
+        self.release.as_ref().is_some_and(|release| release.is_installed)
     }
 
     /// The evidence's URL.
     pub(crate) fn evidence_url(&self) -> Result<String> {
-        Ok(format!("s3://{}/evidence", self.prepared()?.bucket))
+        self.prepared().map(|_| format!("s3://{BUCKET}/evidence"))
     }
 
     /// The evidence's folder, behind the store's back.
     pub(crate) fn evidence_path(&self) -> Result<PathBuf> {
-        Ok(self.folder().join("store/objects").join(&self.prepared()?.bucket).join("evidence"))
+        Ok(self.folder().join("store/objects").join(BUCKET).join("evidence"))
     }
 
     /// The verdicts in it now.
@@ -161,6 +175,16 @@ impl Cluster {
         let (code, out, said) = self.podwitness(&["verify", &self.evidence_url()?])?;
         ensure!(code == Some(0), "podwitness verify ended with {code:?}: {out}{said}");
         Ok(out)
+    }
+
+    /// How often the evidence admits that a program or a node stopped without saying so, on all nodes.
+    pub(crate) fn unclean_stops(&self) -> Result<i64> {
+        let (code, out, said) = self.podwitness(&["verify", &self.evidence_url()?, "-o", "json"])?;
+        ensure!(code == Some(0), "podwitness verify ended with {code:?}: {out}{said}");
+        let outcome: Value = serde_json::from_str(&out)?;
+        let admissions = outcome["admissions"].as_array().context("verify lists admissions")?;
+        let unclean = admissions.iter().filter(|admission| admission["code"] == "not-clean");
+        Ok(unclean.filter_map(|admission| admission["count"].as_i64()).sum())
     }
 
     /// A metric of a node's agent, with its labels where it has some.

@@ -33,8 +33,8 @@ impl Party for Member {
 impl Cluster {
     /// Podwitness enforces on both nodes, whatever was before.
     pub(crate) fn enforcing(&mut self) -> Result<()> {
-        if self.release.is_none() {
-            self.prepare("disturbed")?;
+        if !self.is_installed() {
+            self.prepare()?;
             self.install(&["mode=enforce"])?;
         }
         self.await_nodes()
@@ -93,6 +93,16 @@ impl Cluster {
         println!("{name}: {} probes", sent.len());
         cluster.verify()?;
         cluster.kubectl(&["delete", "namespace", name]).map(drop)
+    }
+
+    /// The same, of something that stops the programs in good order: the evidence says that they did.
+    pub(crate) fn under_traffic_in_order(&mut self, name: &str, work: impl FnOnce(&Self) -> Result<()>) -> Result<()> {
+        self.enforcing()?;
+        let before = self.unclean_stops()?;
+        self.under_traffic(name, work)?;
+        let after = self.unclean_stops()?;
+        ensure!(after == before, "the programs stopped in good order: {before} unclean stops before, {after} now");
+        Ok(())
     }
 
     /// Waits until the evidence says of these probes what it must, and nothing more.

@@ -9,7 +9,7 @@ hostNetwork: true
 dnsPolicy: ClusterFirstWithHostNet
 enableServiceLinks: false
 priorityClassName: {{ .Values.priorityClassName }}
-# The exporter takes up to 20 s to put what the spool holds.
+# The exporter waits up to 15 s for the agent, and then takes up to 20 s to put what the spool holds.
 terminationGracePeriodSeconds: 40
 nodeSelector:
   kubernetes.io/os: linux
@@ -107,6 +107,10 @@ name: exporter
 image: {{ include "podwitness.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 command: [podwitness-exporter, --config, /etc/podwitness/podwitness.yaml]
+lifecycle:
+  # The kubelet stops all containers at once; the last seal is to have what the agent says last.
+  preStop:
+    exec: {command: [podwitness-exporter, --config, /etc/podwitness/podwitness.yaml, --await-agent]}
 securityContext: {{- include "podwitness.unprivileged" . | nindent 2 }}
 env:
   {{- include "podwitness.nodeName" . | nindent 2 }}
