@@ -57,8 +57,7 @@ pub fn run(cli: &Cli) -> Result<Exit> {
         let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
         detach(&config)?;
         if cli.stay {
-            let _server =
-                http::serve(config.listen.agent, Arc::new(Registry::default()), Readiness::new())?;
+            let _server = http::serve(config.listen.agent, Arc::new(Registry::default()), Readiness::new())?;
             shutdown.wait();
         }
         return Ok(Exit::Success);

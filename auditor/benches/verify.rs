@@ -6,7 +6,7 @@
 
 #![expect(clippy::cast_precision_loss, reason = "rates are told with two digits")]
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike as _};
 use podwitness_spool::Record;
+use podwitness_tests::sealed_root::recurring::Recurring;
 use podwitness_tests::sealed_root::{Cluster, Node, SealedRoot, micros, records};
 use podwitness_wire::EventKind;
 
@@ -51,30 +52,44 @@ fn main() {
     }
 }
 
-/// A root of at least `bytes`, sealed every so often by one node. Gives its bytes.
+/// A root of at least `bytes`, sealed every so often by one node: rows of one window, which come again in each later one.
+/// Gives its bytes.
 fn make(folder: &Path, bytes: u64) -> u64 {
     let mut root = SealedRoot::new();
     let mut random = Random(1);
     let begin = micros(0, 0, 0);
-    let mut node = Node::begin(&mut root, Cluster::named("lab"), "node-a", 1, "boot-1", begin).expect("a node");
-    let (mut written, mut now) = (0, begin);
-    while written < bytes {
-        for namespace in NAMESPACES {
-            let rows = (0..ROWS).map(|row| verdict(namespace, now, row, &mut random)).collect();
-            node.witness(&mut root, rows).expect("a spool in a temporary folder");
-        }
-        now += WINDOW_US;
-        node.seal(&mut root, now);
-        written += root
-            .objects
-            .iter()
-            .filter(|(path, _)| path.starts_with("verdicts/"))
-            .map(|(_, b)| b.len() as u64)
-            .sum::<u64>();
+    let cluster = Cluster::named("lab");
+    let mut node = Node::begin(&mut root, cluster.clone(), "node-a", 1, "boot-1", begin).expect("a node");
+    let mut recurring = Vec::new();
+    for namespace in NAMESPACES {
+        let rows = (0..ROWS).map(|row| verdict(namespace, begin, row, &mut random)).collect();
+        node.witness(&mut root, rows).expect("a spool in a temporary folder");
+        root.write(folder).expect("room for the root");
+        let ours = format!("/namespace={namespace}/");
+        let path = root.objects.keys().find(|path| path.contains(&ours)).expect("it was put");
+        let file = File::open(folder.join(path)).expect("it was written");
+        recurring.push(Recurring::read(namespace, file).expect("a file of verdicts"));
+    }
+    let origin = node.origin();
+    let mut written = 0;
+    for number in 1.. {
+        node.seal(&mut root, begin + number * WINDOW_US);
+        let verdicts = root.objects.iter().filter(|(path, _)| path.starts_with("verdicts/"));
+        written += verdicts.map(|(_, object)| object.len() as u64).sum::<u64>();
         root.write(folder).expect("room for the root");
         root.objects.clear();
+        if written >= bytes {
+            node.seal_last(&mut root, begin + (number + 1) * WINDOW_US);
+            break;
+        }
+        let files = thread::scope(|scope| {
+            let (origin, cluster) = (&origin, &cluster);
+            let again = |rows| scope.spawn(move || Recurring::again(rows, origin, cluster, number, WINDOW_US));
+            let threads: Vec<_> = recurring.iter().map(again).collect();
+            threads.into_iter().map(|thread| thread.join().expect("it does not panic").expect("a file")).collect()
+        });
+        node.put_files(&mut root, files);
     }
-    node.seal_last(&mut root, now + WINDOW_US);
     root.write(folder).expect("room for the root");
     written
 }

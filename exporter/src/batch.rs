@@ -240,7 +240,8 @@ fn table_of(record: &Record) -> &'static str {
     }
 }
 
-fn new_file(
+/// A file of `rows`, which are of `table`, come from `origin` and cover `span`, and are kept for `retention` after the last.
+pub fn new_file(
     origin: &Origin,
     table: &Table,
     span: &Span,

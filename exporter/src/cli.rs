@@ -82,7 +82,10 @@ fn await_agent(spool: &Path) -> anyhow::Result<()> {
     let deadline = Instant::now() + AGENT_LIMIT;
     while podwitness_spool::has_writer(spool)? {
         if Instant::now() > deadline {
-            tracing::warn!(limit_s = AGENT_LIMIT.as_secs(), "the agent still runs; the last seal will not be that of a clean stop");
+            tracing::warn!(
+                limit_s = AGENT_LIMIT.as_secs(),
+                "the agent still runs; the last seal will not be that of a clean stop"
+            );
             break;
         }
         thread::sleep(LOOK_AGAIN);

@@ -50,6 +50,29 @@ pub(super) fn integers(file: &dyn FileReader, name: &str, mut each: impl FnMut(&
     Ok(())
 }
 
+/// Whether each value is one more than the one before. Without a branch, so that several are looked at at once.
+pub(super) fn grow_by_one(values: &[i64]) -> bool {
+    let pairs = values.iter().zip(values.iter().skip(1));
+    pairs.fold(0, |others, (before, value)| others | (value.wrapping_sub(*before) ^ 1)) == 0
+}
+
+/// The least and the greatest value; of none, the greatest and the least that there can be. In lanes that do not wait for each
+/// other.
+pub(super) fn extremes(values: &[i64]) -> (i64, i64) {
+    const LANES: usize = 8;
+    let (mut least, mut greatest) = ([i64::MAX; LANES], [i64::MIN; LANES]);
+    let (pieces, rest) = values.as_chunks::<LANES>();
+    for piece in pieces {
+        for lane in 0..LANES {
+            least[lane] = least[lane].min(piece[lane]);
+            greatest[lane] = greatest[lane].max(piece[lane]);
+        }
+    }
+    let least = least.iter().chain(rest).copied().min();
+    let greatest = greatest.iter().chain(rest).copied().max();
+    (least.unwrap_or(i64::MAX), greatest.unwrap_or(i64::MIN))
+}
+
 /// The distinct values of the column of texts `name`; `None` among them where a row has null.
 pub(super) fn distinct(file: &dyn FileReader, name: &str) -> Result<BTreeSet<Option<Vec<u8>>>> {
     let column = place(file.metadata().file_metadata().schema_descr(), name)?;

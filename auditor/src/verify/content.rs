@@ -4,7 +4,7 @@ use std::fs::File;
 
 use chrono::{DateTime, Utc};
 use parquet::errors::ParquetError;
-use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::file::reader::{ChunkReader, FileReader, SerializedFileReader};
 use podwitness_seals::balance::KernelBalance;
 use podwitness_seals::time::Time;
 
@@ -35,7 +35,7 @@ pub(super) fn read_claims(table: &str, file: File) -> Result<Claims, String> {
 }
 
 /// Compares `file` with `claims`; its sequence has `gaps`.
-pub(super) fn examine(file: File, claims: &Claims, gaps: &[Run]) -> Result<Facts, String> {
+pub(super) fn examine(file: impl ChunkReader + 'static, claims: &Claims, gaps: &[Run]) -> Result<Facts, String> {
     let reader = SerializedFileReader::new(file).map_err(|error| error.to_string())?;
     let mut facts = Facts::default();
     match Claims::of_metadata(&claims.table, reader.metadata().file_metadata()) {
@@ -68,6 +68,13 @@ impl Facts {
         let (holes, overlaps, rows) = (&mut self.holes, &mut self.overlaps, &mut self.rows);
         columns::integers(file, "seq", |values| {
             *rows += values.len() as u64;
+            let (Some(&head), Some(&tail)) = (values.first(), values.last()) else { return };
+            // As nearly all files are.
+            if last.is_none_or(|before| before.checked_add(1) == Some(head)) && columns::grow_by_one(values) {
+                first = first.or(Some(head));
+                last = Some(tail);
+                return;
+            }
             for &value in values {
                 match last {
                     Some(before) if before.checked_add(1) == Some(value) => {}
@@ -106,14 +113,12 @@ impl Facts {
         let (mut opening, mut earliest, mut latest) = (None, i64::MAX, i64::MIN);
         columns::integers(file, "time", |values| {
             opening = opening.or(values.first().copied());
-            for &value in values {
-                earliest = earliest.min(value);
-                latest = latest.max(value);
-            }
+            let (least, greatest) = columns::extremes(values);
+            (earliest, latest) = (earliest.min(least), latest.max(greatest));
         })?;
         if columns::has(file, "last_time") {
             columns::integers(file, "last_time", |values| {
-                latest = values.iter().copied().fold(latest, i64::max);
+                latest = latest.max(columns::extremes(values).1);
             })?;
         }
         let Some(opening) = opening else { return Ok(()) };

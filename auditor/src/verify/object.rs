@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::Read as _;
 
+use bytes::Bytes;
 use podwitness_seals::hex;
 use podwitness_seals::seal::SealedObject;
 use sha2::{Digest as _, Sha256};
@@ -18,6 +19,12 @@ use crate::failure::Failure;
 
 /// As much as is read at once.
 const PIECE: usize = 1 << 18;
+
+/// What reading to an end has as room, so that it need not look for it elsewhere.
+const END: usize = 64;
+
+/// Of a file of no more bytes than this all are kept in memory from the hash on.
+const READ_AS_A_WHOLE: u64 = 16 << 20;
 
 /// Checks `object`, which the seal at `seal` lists, whose sequence has `gaps` within it. Gives its rows where it is there
 /// and as it was sealed.
@@ -43,7 +50,7 @@ pub(super) fn check(
         Some(bytes) => context.root.object(&object.path)?.map(|file| (file, bytes)),
         None => None,
     };
-    let Some((mut file, bytes)) = there else {
+    let Some((file, bytes)) = there else {
         if is_deleted {
         } else if context.part {
             context.report.note(NoteCode::NotInPart, Some(&object.path), NoteCode::NotInPart.meaning());
@@ -60,12 +67,18 @@ pub(super) fn check(
         context.progress.done(bytes);
         return Ok(None);
     }
-    let sha256 = hash(context, &mut file, &object.path)?;
+    // Read once where that takes little memory, else once for the hash and once more, in pieces, for what it holds.
+    let in_memory = bytes <= READ_AS_A_WHOLE;
+    let (sha256, read) = hash(context, &file, bytes, in_memory, &object.path)?;
     if sha256 != object.sha256 {
         tell(FindingCode::ObjectAltered, format!("its SHA-256 is {sha256}, and its seal says {}", object.sha256));
         return Ok(None);
     }
-    match content::examine(file, &claims, gaps) {
+    let examined = match read {
+        Some(read) => content::examine(read, &claims, gaps),
+        None => content::examine(file, &claims, gaps),
+    };
+    match examined {
         Ok(facts) => {
             facts.tell(context, chain, &object.path, Some(seal));
             let path = facts.first_time.and_then(|time| claims.path_at(time));
@@ -103,17 +116,31 @@ impl content::Facts {
     }
 }
 
-fn hash(context: &Context<'_>, file: &mut File, path: &str) -> Result<String, Failure> {
+/// The SHA-256 of a file of so many bytes, and these bytes where they are `kept`.
+fn hash(
+    context: &Context<'_>,
+    mut file: &File,
+    bytes: u64,
+    is_kept: bool,
+    path: &str,
+) -> Result<(String, Option<Bytes>), Failure> {
     let mut digest = Sha256::new();
-    let mut piece = vec![0; PIECE];
+    let room = if is_kept { usize::try_from(bytes).unwrap_or_default() } else { PIECE };
+    // Room for more than there is: so the end is found without another buffer.
+    let mut read = Vec::with_capacity(room + END);
     loop {
-        let read = file.read(&mut piece).map_err(|error| {
+        if !is_kept {
+            read.clear();
+        }
+        let before = read.len();
+        (&mut file).take(PIECE as u64).read_to_end(&mut read).map_err(|error| {
             Failure::question(format_args!("cannot read {path}: {error}; nothing can be said of the root"))
         })?;
-        if read == 0 {
-            return Ok(hex(&digest.finalize()));
+        let piece = &read[before..];
+        if piece.is_empty() {
+            return Ok((hex(&digest.finalize()), is_kept.then(|| read.into())));
         }
-        digest.update(&piece[..read]);
-        context.progress.done(read as u64);
+        digest.update(piece);
+        context.progress.done(piece.len() as u64);
     }
 }

@@ -17,6 +17,7 @@
 //! | --- | --- |
 //! | [`node`] | a node: its boots, what it witnesses, its chain of seals |
 //! | [`records`] | records of every table, and the definitions that they refer to |
+//! | [`recurring`] | rows that come again and again, for roots of gigabytes |
 //! | [`deletions`] | a chain of deletions |
 //! | [`golden`] | the one root that the test vectors and the tamper matrix are of |
 
@@ -24,6 +25,7 @@ pub mod deletions;
 pub mod golden;
 pub mod node;
 pub mod records;
+pub mod recurring;
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use podwitness_exporter::batch::Batch;
-use podwitness_exporter::sealing::{Circumstances, Staged, State, compose};
-use podwitness_exporter::staging::{PLAN_VERSION, Plan, PlannedFile};
+use podwitness_exporter::sealing::{Circumstances, Facts, Staged, State, compose};
+use podwitness_exporter::staging::{NewFile, PLAN_VERSION, Plan, PlannedFile};
 use podwitness_seals::balance::{Around, KernelBalance};
 use podwitness_seals::key::PrivateKey;
 use podwitness_seals::seal::{ClockState, NamespaceRetention, Sealer};
@@ -36,6 +36,7 @@ pub struct Node {
     next_key: Option<PrivateKey>,
     state: State,
     witnessed: u64,
+    files_without_spool: u64,
     lost_unattributed: u64,
 }
 
@@ -65,21 +66,17 @@ impl Life {
     }
 
     /// The records with their places in their sequences; the spool has room for the next ones then.
-    fn through_the_spool(
-        &mut self,
-        mut records: Vec<Record>,
-        retention: &[NamespaceRetention],
-    ) -> Result<Vec<Spooled>> {
+    fn through_the_spool(&mut self, records: Vec<Record>, retention: &[NamespaceRetention]) -> Result<Vec<Spooled>> {
         let dictionary = Dictionary(retention.iter().map(trail).collect::<Result<Arc<[_]>>>()?);
         let writer = self.writer.as_mut().context("a life without a spool")?;
         let mut batches = Vec::new();
-        while !records.is_empty() {
-            let later = records.split_off(records.len().min(RECORDS_AT_ONCE));
+        let mut records = records.into_iter();
+        while !records.as_slice().is_empty() {
             self.commits += 1;
             let ring = format!("ring-{}", self.boot);
             let checkpoint =
                 Checkpoint { ring, ring_position: self.commits, drained_epoch: 0, drained_entries: 0, sums: None };
-            writer.commit(std::mem::replace(&mut records, later), &dictionary, &checkpoint)?;
+            writer.commit(records.by_ref().take(RECORDS_AT_ONCE).collect::<Vec<_>>(), &dictionary, &checkpoint)?;
             while let Some(batch) = self.reader.next()? {
                 self.reader.done(batch.end)?;
                 batches.push(batch);
@@ -90,15 +87,18 @@ impl Life {
 }
 
 fn writer(folder: &Path, cluster: &Cluster, node: &str, boot: &str) -> Result<Writer> {
-    let origin = Origin {
+    let options = WriterOptions { max_bytes: 16 << 20, segment_bytes: 1 << 20 };
+    Ok(Writer::open(folder, options, origin(cluster, node, boot))?.0)
+}
+
+fn origin(cluster: &Cluster, node: &str, boot: &str) -> Origin {
+    Origin {
         cluster: cluster.name.clone(),
         node: node.to_owned(),
         boot: boot.to_owned(),
         agent_version: "0.1.0".to_owned(),
         object_sha256: sha256(b"the eBPF object"),
-    };
-    let options = WriterOptions { max_bytes: 16 << 20, segment_bytes: 1 << 20 };
-    Ok(Writer::open(folder, options, origin)?.0)
+    }
 }
 
 fn trail(asked: &NamespaceRetention) -> Result<Trail> {
@@ -135,6 +135,7 @@ impl Node {
             next_key: None,
             state,
             witnessed: 0,
+            files_without_spool: 0,
             lost_unattributed: 0,
         })
     }
@@ -220,6 +221,28 @@ impl Node {
         }
         self.state.note(&Plan { version: PLAN_VERSION, end, files, facts });
         Ok(())
+    }
+
+    /// What the files of this life of it say of where they come from.
+    pub fn origin(&self) -> Origin {
+        origin(&self.cluster, &self.state.node, &self.life.boot)
+    }
+
+    /// Puts files of verdicts that no spool has had, each of which goes on where its sequence ended. None may come through the
+    /// spool behind them.
+    pub fn put_files(&mut self, root: &mut SealedRoot, files: Vec<NewFile>) {
+        let rows = files.iter().map(|file| file.content.rows).sum();
+        self.witnessed += rows;
+        self.files_without_spool += 1;
+        // Behind every place of a spool.
+        let end = serde_json::json!({"segment": u64::MAX, "offset": self.files_without_spool});
+        let end = serde_json::from_value(end).expect("the exporter reads it so");
+        let planned = files.iter().map(|file| PlannedFile::new(file, String::new())).collect();
+        let facts = Facts { spooled: BTreeMap::from([("verdicts".to_owned(), rows)]), ..Facts::default() };
+        self.state.note(&Plan { version: PLAN_VERSION, end, files: planned, facts });
+        for file in files {
+            root.put(&file.path, file.bytes);
+        }
     }
 
     /// Seals what was put since the last seal. Gives the seal's path.
