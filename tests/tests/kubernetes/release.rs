@@ -42,10 +42,13 @@ impl Cluster {
     /// Nothing is installed; there are a bucket with Object Lock and the namespace with the key to it, as a person makes them
     /// before `helm install`. The bucket is always the same: a node goes on with the chain that it has there.
     pub(crate) fn prepare(&mut self) -> Result<()> {
+        self.bring_image("1")?;
         if self.is_installed() {
             self.uninstall()?;
         }
-        self.bring_image("1")?;
+        if self.release.is_some() {
+            return Ok(());
+        }
         let store = run(self.command("store").arg(BUCKET))?;
         let store: Vec<(String, String)> = store
             .lines()

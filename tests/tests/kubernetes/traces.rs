@@ -13,7 +13,14 @@ use crate::cluster::{Cluster, NODES};
 /// The folders of a node in which somebody may write, and what in them is that of the runtime and the kubelet, which come and
 /// go as they like, or stays on purpose.
 const FOLDERS: [&str; 4] = ["/run", "/sys/fs/bpf", "/var/lib", "/var/log"];
-const NOT_OURS: [&str; 4] = ["/run/containerd", "/var/lib/containerd", "/var/lib/kubelet/pods", "/var/lib/podwitness"];
+const NOT_OURS: [&str; 6] = [
+    "/run/containerd",
+    "/var/lib/containerd",
+    "/var/lib/kubelet/pods",
+    "/var/lib/podwitness",
+    "/var/log/containers",
+    "/var/log/pods",
+];
 
 /// Lines that name what is there.
 #[derive(Debug, PartialEq, Eq)]
