@@ -23,7 +23,7 @@ use prometheus_client::registry::Registry;
 
 use crate::{
     controller::{Change, Controller, Made},
-    coverage::{Account, Journal, Statements},
+    coverage::{Account, Journal, SourceState, Statements},
     definitions::Definitions,
     metrics::Metrics,
 };
@@ -58,6 +58,7 @@ impl Agent {
             audits: false,
             retention: Retention { default: Duration::from_secs(1 << 20), minimum: Duration::from_secs(1 << 10) },
             account: Account::new(Arc::clone(&journal), Verdict::Allow),
+            source: SourceState::new(Arc::clone(&journal)),
             statements: Statements::new(journal),
             made: Made::default(),
             source_is_whole: readiness.condition("source"),

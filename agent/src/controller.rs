@@ -22,7 +22,7 @@ use podwitness_spool::Definitions as _;
 use tracing::debug_span;
 
 use crate::{
-    coverage::{Account, InForce, Seen, Statements, now_us, utc_us},
+    coverage::{Account, InForce, Seen, SourceState, Statements, now_us, utc_us},
     definitions::{self, Definitions, LedgerError},
     metrics::Metrics,
     numbering::{AddressNow, Numbered, number, renumber},
@@ -75,6 +75,8 @@ pub(crate) struct Controller {
     pub(crate) retention: Retention,
     /// What is enforced and witnessed here.
     pub(crate) account: Account,
+    /// What was said of the source.
+    pub(crate) source: SourceState,
     /// What was said of policies.
     pub(crate) statements: Statements,
     /// What it has made of the cluster.
@@ -159,7 +161,7 @@ impl Controller {
         Ok(())
     }
 
-    fn learn(&self, present: &mut Present, change: Change) {
+    fn learn(&mut self, present: &mut Present, change: Change) {
         let learnt = match change {
             Change::Cluster(update) => {
                 let before = present.update.as_ref().map_or(&[][..], |before| &before.faults);
@@ -177,6 +179,7 @@ impl Controller {
                     self.metrics.faults("policies", policies.filter(|policy| !policy.faults.is_empty()).count());
                 }
                 let learnt = update.received;
+                self.source.learn(utc_us(learnt), &update);
                 present.update = Some(update);
                 learnt
             }
@@ -276,6 +279,9 @@ impl Controller {
             );
         }
         self.source_is_whole.set(update.complete);
+        if update.complete {
+            self.source.in_force(now_us());
+        }
         self.policy_in_force.set(true);
         let faults = debug_span!("hook").in_scope(|| self.hook(snapshot))?;
         Step::Hooked.reached();

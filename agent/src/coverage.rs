@@ -6,6 +6,7 @@
 
 mod account;
 mod journal;
+mod source;
 mod statements;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use podwitness_wire::Verdict;
 
 pub(crate) use account::{Account, InForce, Seen};
 pub(crate) use journal::Journal;
+pub(crate) use source::SourceState;
 pub(crate) use statements::Statements;
 
 /// Microseconds since 1970 in UTC.

@@ -26,7 +26,7 @@ use prometheus_client::registry::Registry;
 use crate::{
     cli::Cli,
     controller::{Change, Controller, Made},
-    coverage::{self, Account, Statements},
+    coverage::{self, Account, SourceState, Statements},
     definitions::Definitions,
     detach::detach,
     folders, full_tables,
@@ -97,6 +97,7 @@ pub fn run(cli: &Cli) -> Result<Exit> {
         audits: config.mode == Mode::Audit,
         retention: config.retention.clone(),
         account: Account::new(Arc::clone(&journal), unknown_endpoints),
+        source: SourceState::new(Arc::clone(&journal)),
         statements: Statements::new(Arc::clone(&journal)),
         made: Made::default(),
         source_is_whole,

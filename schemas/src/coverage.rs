@@ -13,13 +13,15 @@
 //!   (`detail`); the end was at some moment after the row before.
 //! - `balance` once an interval and before `agent-stopped`; `clock` at the start, once an interval, and when something
 //!   began or ceased to keep the clock, or somebody set it by more than a tenth of a second (`clock_step_us`).
+//! - `source-away`, and `source-back` when what has changed in between is in force. `agent-started` ends it too; where it is
+//!   so still, it is said again.
 //! - Of an endpoint: `endpoint-attached`, then `endpoint-known` (left out where its pod was known when the hooks came on),
 //!   then `endpoint-enforced`, at last `endpoint-detached`. `endpoint-unknown` leads back to where it was before
 //!   `endpoint-known`. A change of `mode` is another `endpoint-enforced`.
 //! - `endpoint-unhooked` stands in place of `endpoint-attached`, which may follow it.
 //! - `since` is when the state began that ends with the row; so that the row alone says how long it was: on
 //!   `endpoint-attached` how long the interface had been seen without hooks, on `endpoint-known` how long
-//!   `unknown_endpoints` decided, on `endpoint-enforced` how long the pod was known and its policy not in force.
+//!   `unknown_endpoints` decided, on `endpoint-enforced` how long the pod was known and its policy not in force, on `source-back` how long the source was away.
 //!
 //! An endpoint is told from others by `interface` and `netns` until it is detached. `seq` orders rows where times are
 //! alike, and where somebody has set the clock back.
@@ -78,7 +80,7 @@ pub fn schema() -> SchemaRef {
             "Why, in one word: on `endpoint-unhooked` the kind of interface (`netkit`, `ipvlan`, ...), `host-network` or \
              `attach`; on `agent-crashed` whose end it was: `agent`, or `node` where the kernel is another one.",
         ),
-        optional("detail", repeated(), "Why, in a sentence."),
+        optional("detail", repeated(), "Why, in a sentence; on `source-away` what cannot be read."),
         optional("count", DataType::Int64, "How many records the row stands for; on `records-lost`."),
         optional(
             "balance",

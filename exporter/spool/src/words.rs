@@ -19,6 +19,8 @@ vocabulary! {
         AgentDetached = 11, "agent-detached": "Every hook, map and pin was taken away: nothing is enforced or witnessed any more.";
         Balance = 12, "balance": "What the kernel has counted, and what has come out of it.";
         Clock = 13, "clock": "What the kernel says of the clock on the wall, and by how much it was set.";
+        SourceAway = 14, "source-away": "Not all of the cluster's objects can be read: of the others, what was last known stays in force.";
+        SourceBack = 15, "source-back": "All of the cluster's objects can be read again, and what they say is in force.";
     }
 }
 
