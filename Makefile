@@ -40,15 +40,14 @@ test: setup kernel ## Every test, those too that need root and the kernel (root)
 		'ip link set lo up; exec cargo test $(EVERYTHING) --offline --no-fail-fast'
 	$(if $(KERNELS),tests/kernels/run quick $(KERNELS),@echo 'NOT TESTED: other kernels, because KERNELS is empty.')
 	tests/cluster/test
-	@echo 'NOT TESTED: the chart, end to end on a real Kubernetes: make kubernetes.'
 
 .PHONY: kubernetes
-kubernetes: setup kernel ## The chart end to end on a real Kubernetes whose pods, programs and nodes are taken away (root; ten minutes)
+kubernetes: setup kernel ## Of the tests, those of the chart on a real Kubernetes whose pods, programs and nodes are taken away (root)
 	deploy/dev/setup --cluster
 	cargo build $(EVERYTHING) --bins
 	cargo test $(EVERYTHING) --test kubernetes --no-run
 	unshare --net --mount --propagation private -- $(SHELL) -euo pipefail -c \
-		'ip link set lo up; exec cargo test $(EVERYTHING) --offline --test kubernetes -- --ignored'
+		'ip link set lo up; exec cargo test $(EVERYTHING) --offline --test kubernetes'
 
 .PHONY: kernels
 kernels: setup ## The datapath's tests on other kernels, all of them (minutes; KERNELS says which)

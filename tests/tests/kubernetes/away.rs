@@ -58,7 +58,6 @@ const AWAY: Duration = Duration::from_secs(300);
 
 /// The API server goes away and comes again, and one node is kept from it longer, while a policy changes.
 #[test]
-#[ignore = "minutes on a real cluster: make kubernetes"]
 fn the_last_policy_stays_in_force_while_the_api_server_is_away() -> Result<()> {
     on_cluster("api-server-away", |cluster| {
         cluster.enforcing()?;
@@ -120,7 +119,6 @@ fn the_last_policy_stays_in_force_while_the_api_server_is_away() -> Result<()> {
 
 /// A node starts again: its maps and hooks are gone, and its boot id is another one.
 #[test]
-#[ignore = "minutes on a real cluster: make kubernetes"]
 fn a_node_that_starts_again_goes_on_with_its_chain() -> Result<()> {
     on_cluster("node-started-again", |cluster| {
         cluster.enforcing()?;

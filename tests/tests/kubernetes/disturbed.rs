@@ -9,7 +9,6 @@ use crate::cluster::{Cluster, NODES, on_cluster, run, wait};
 use crate::release::{DAEMONSET, RELEASE};
 
 #[test]
-#[ignore = "minutes on a real cluster: make kubernetes"]
 fn rolling_update() -> Result<()> {
     on_cluster("rolling-update", |cluster| {
         cluster.under_traffic_in_order("rolling", |cluster| {
@@ -33,7 +32,6 @@ fn delete_pod(cluster: &Cluster, node: &str, how: &[&str]) -> Result<()> {
 }
 
 #[test]
-#[ignore = "minutes on a real cluster: make kubernetes"]
 fn pod_deleted() -> Result<()> {
     on_cluster("pod-deleted", |cluster| {
         cluster.under_traffic_in_order("deleted", |cluster| delete_pod(cluster, NODES[0], &["--wait=true"]))
@@ -41,7 +39,6 @@ fn pod_deleted() -> Result<()> {
 }
 
 #[test]
-#[ignore = "minutes on a real cluster: make kubernetes"]
 fn pod_deleted_by_force() -> Result<()> {
     on_cluster("pod-deleted-by-force", |cluster| {
         cluster.under_traffic("forced", |cluster| delete_pod(cluster, NODES[0], &["--force", "--grace-period=0"]))
@@ -49,7 +46,6 @@ fn pod_deleted_by_force() -> Result<()> {
 }
 
 #[test]
-#[ignore = "minutes on a real cluster: make kubernetes"]
 fn pod_evicted() -> Result<()> {
     on_cluster("pod-evicted", |cluster| {
         cluster.under_traffic_in_order("evicted", |cluster| {
@@ -66,7 +62,6 @@ fn pod_evicted() -> Result<()> {
 }
 
 #[test]
-#[ignore = "minutes on a real cluster: make kubernetes"]
 fn kubelet_restarted() -> Result<()> {
     on_cluster("kubelet-restarted", |cluster| {
         cluster.under_traffic("kubelet", |cluster| {
@@ -82,7 +77,6 @@ fn kubelet_restarted() -> Result<()> {
 
 /// Something else in the agent's container takes all the memory that it may have, and the kernel ends the agent.
 #[test]
-#[ignore = "minutes on a real cluster: make kubernetes"]
 fn agent_out_of_memory() -> Result<()> {
     on_cluster("agent-out-of-memory", |cluster| {
         cluster.enforcing()?;

@@ -134,7 +134,6 @@ fn compare(cluster: &Cluster, expected: &[Decision]) -> Result<()> {
 }
 
 #[test]
-#[ignore = "minutes on a real cluster: make kubernetes"]
 fn installed_in_audit_mode_then_enforced_asked_and_taken_away() -> Result<()> {
     on_cluster("install", |cluster| {
         cluster.prepare()?;

@@ -95,7 +95,6 @@ impl Cluster {
 }
 
 #[test]
-#[ignore = "minutes on a real cluster: make kubernetes"]
 fn without_any_rule_the_agent_says_which_one_to_add() -> Result<()> {
     on_cluster("rules", |cluster| {
         cluster.enforcing()?;
@@ -138,7 +137,6 @@ fn without_any_rule_the_agent_says_which_one_to_add() -> Result<()> {
 }
 
 #[test]
-#[ignore = "minutes on a real cluster: make kubernetes"]
 fn without_any_rule_the_job_of_the_status_says_which_one_to_add() -> Result<()> {
     on_cluster("rules-of-status", |cluster| {
         cluster.enforcing()?;
@@ -164,7 +162,6 @@ fn without_any_rule_the_job_of_the_status_says_which_one_to_add() -> Result<()> 
 }
 
 #[test]
-#[ignore = "minutes on a real cluster: make kubernetes"]
 fn without_any_capability_the_agent_says_which_one_to_add() -> Result<()> {
     on_cluster("capabilities", |cluster| {
         cluster.enforcing()?;
