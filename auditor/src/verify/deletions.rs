@@ -8,6 +8,7 @@ use podwitness_seals::seal::{Asked, GRACE_SECONDS, NamespaceRetention, SealedObj
 use podwitness_seals::time::Time;
 
 use super::context::Context;
+use super::document::Loaded;
 use super::finding::{FindingCode, NoteCode};
 use super::inventory::PathName;
 use super::links;
@@ -56,19 +57,10 @@ impl Deletions {
         let mut deletions = Self::default();
         for (chain, newest) in chains {
             let listing = links::list(context, chain, *newest)?;
-            let mut highest = 0;
-            links::follow::<Deletion>(
-                context,
-                chain,
-                &listing,
-                |document, content, _| {
-                    highest = content.deletion;
-                    deletions.add(&document.path, content);
-                },
-                || Ok(()),
-            )?;
-            for (number, path) in links::stray_signatures(chain, &listing) {
-                if number == highest + 1 {
+            let add = |document: &Loaded<_>, content: &Deletion, _: Option<&_>| deletions.add(&document.path, content);
+            links::follow::<Deletion>(context, chain, &listing, add, || Ok(()))?;
+            for (is_next, path) in links::stray_signatures(chain, &listing) {
+                if is_next {
                     context.report.note(NoteCode::SignatureAhead, Some(&path), NoteCode::SignatureAhead.meaning());
                 } else {
                     let why = "there is no deletion of its name";

@@ -19,8 +19,8 @@ use crate::failure::Failure;
 /// As much as is read at once.
 const PIECE: usize = 1 << 18;
 
-/// Checks `object`, which the seal at `seal` lists, whose sequence has `gaps` within it. Gives its rows where it is there
-/// and as it was sealed.
+/// Checks `object`, which the seal at `seal` lists, whose sequence has `gaps` within it. Where its bytes are there as they
+/// were sealed, gives how many rows can be read in them.
 pub(super) fn check(
     context: &Context<'_>,
     deletions: &Deletions,
@@ -76,7 +76,7 @@ pub(super) fn check(
         }
         Err(why) => {
             tell(FindingCode::ObjectContradicts, format!("it cannot be read as Parquet: {why}"));
-            Ok(None)
+            Ok(Some(0))
         }
     }
 }

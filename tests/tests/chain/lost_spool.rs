@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use podwitness_lab::Program;
 use podwitness_policy::Protocol;
 use podwitness_tests::scenario::{Scenario, wait};
+use podwitness_tests::second_verifier::second_verifier;
 use podwitness_tests::traffic::{ANSWER_LIMIT, Sent};
 use serde_json::Value;
 
@@ -35,16 +36,13 @@ fn codes(answer: &Value, list: &str) -> BTreeMap<String, u64> {
 fn verify(scenario: &Scenario) -> Result<Value> {
     let this = std::env::current_exe()?;
     let podwitness = this.ancestors().nth(2).context("a test runs in deps")?.join("podwitness");
-    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../auditor/verify.py");
-    let python = podwitness_tests::cache().context("there is a cache")?.join("python/bin/python");
     let mut answers = Vec::new();
-    for mut verifier in [Command::new(podwitness), Command::new(python)] {
-        let by_python = answers.len() == 1;
-        let verifier = if by_python { verifier.arg(&script) } else { verifier.arg("verify") };
+    for verifier in [Command::new(podwitness).arg("verify"), &mut second_verifier()?] {
         let output = verifier.args(["-o", "json"]).arg(scenario.installation.evidence_path()).output()?;
         let answer: Value = serde_json::from_slice(&output.stdout).with_context(|| format!("{output:?}"))?;
         answers.push(answer);
     }
+    ensure!(answers[0]["checked"] == answers[1]["checked"], "{answers:#?}");
     for list in ["findings", "admissions"] {
         ensure!(codes(&answers[0], list) == codes(&answers[1], list), "{answers:#?}");
     }
