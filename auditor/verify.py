@@ -478,7 +478,7 @@ class Verifier:
             time = min(at, self.as_of + MINUTE)
             default = max(content["minimum_seconds"], content["default_seconds"])
             for entry in content["objects"]:
-                same = (listing for listing in self.listed.get(entry["path"], []) if is_listed_so(entry, *listing))
+                same = (listing for listing in self.listed.get(entry["path"], []) if is_listed_so(entry, content["cluster"], *listing))
                 sealed, seal = next(same, (None, None))
                 if not sealed or micros(entry["retain_until"]) > time or keeps(content["retention"], default, sealed["namespace"], micros(sealed["last_time"]), time):
                     self.find("retention-early", entry["path"], "it must not be deleted, or not by these words", document.path)
@@ -580,9 +580,9 @@ def lost(kernel): return kernel["denied_lost"] + kernel["lost_recorded"] + kerne
 def read(path): return Path(path).read_bytes()
 
 
-def is_listed_so(entry, sealed, seal):
-    """Whether a deletion's entry is what this seal says of the object."""
-    return entry["seal"] == seal.path and all(entry[key] == sealed[key] for key in ("sha256", "bytes", "rows", "retain_until"))
+def is_listed_so(entry, cluster, sealed, seal):
+    """Whether an entry of a deletion in this cluster is what this seal says of the object."""
+    return entry["seal"] == seal.path and sealed["cluster"] == cluster and all(entry[key] == sealed[key] for key in ("sha256", "bytes", "rows", "retain_until"))
 
 
 def keeps(retention, default, namespace, last_time, time):

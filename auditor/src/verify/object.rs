@@ -38,7 +38,7 @@ pub(super) fn check(
     if !is_named_so {
         tell(FindingCode::ObjectContradicts, "its path does not follow from what its seal says of it".to_owned());
     }
-    let is_deleted = deletions.lists(context, object, seal);
+    let is_deleted = deletions.lists(context, &chain.cluster, object, seal);
     let there = match context.inventory.size(&object.path) {
         Some(bytes) => context.root.object(&object.path)?.map(|file| (file, bytes)),
         None => None,
