@@ -84,8 +84,9 @@ async fn nothing_is_locked_and_no_versions_are_known() {
     let azurite = Azurite::start().await;
     let store = open(&azurite, "unlocked").await;
     let lock = store.object_lock().await.unwrap();
-    assert_eq!(lock, &ObjectLock::Off("objects are locked in S3 alone".to_owned()));
+    assert_eq!(lock, &ObjectLock::Unknown("objects are locked in S3 alone".to_owned()));
     assert_eq!(store.put_locked(PATH, BYTES, Utc::now() + chrono::TimeDelta::days(1)).await.unwrap(), None);
+    assert_eq!(store.locked_until(PATH).await.unwrap(), None);
     assert!(store.versions("").is_none());
 }
 

@@ -65,6 +65,7 @@ pub(super) fn check(
         tell(FindingCode::ObjectAltered, format!("its SHA-256 is {sha256}, and its seal says {}", object.sha256));
         return Ok(None);
     }
+    context.locks.compare(context.report, object, context.as_of)?;
     match content::examine(file, &claims, gaps) {
         Ok(facts) => {
             facts.tell(context, chain, &object.path, Some(seal));
