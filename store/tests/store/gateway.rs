@@ -5,8 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use futures_util::TryStreamExt as _;
-use podwitness_store::{FailureKind, LockPolicy, Marker, ObjectLock, Store, Version};
+use podwitness_store::{FailureKind, LockPolicy, ObjectLock, Store, Version};
 use podwitness_store_fixture::Gateway;
+
+use crate::conformance;
 
 const BYTES: Bytes = Bytes::from_static(b"evidence");
 /// As names with every kind of character are encoded in paths.
@@ -45,46 +47,22 @@ async fn wait_for(until: DateTime<Utc>) {
 }
 
 #[tokio::test]
-async fn what_was_put_is_read_listed_and_never_replaced() {
+async fn what_was_put_is_read_listed_deleted_and_never_replaced() {
     let gateway = Gateway::start().await;
     for bucket in ["plain", "locked"] {
         let store = store(&gateway, bucket).await;
-        assert_eq!(store.marker().await.unwrap(), Marker::Absent);
-        store.claim_root().await.unwrap();
-        store.claim_root().await.unwrap();
-        assert_eq!(store.marker().await.unwrap(), Marker::Current);
-        for _ in 0..2 {
-            store.put_once(PATH, BYTES).await.unwrap();
-        }
-        let error = store.put_once(PATH, Bytes::from_static(b"evidencE")).await.unwrap_err();
-        assert_eq!(error.kind, FailureKind::Conflict, "{error}");
-        assert_eq!(store.get(PATH).await.unwrap(), Some(BYTES));
-        assert_eq!(store.size(PATH).await.unwrap(), Some(8));
-        let mut listed: Vec<_> = store.list("").try_collect().await.unwrap();
-        listed.sort();
-        assert_eq!(listed.iter().map(|object| object.path.as_str()).collect::<Vec<_>>(), ["podwitness.json", PATH]);
+        conformance::keeps_what_was_put(&store).await;
+        // Nothing is left of what was deleted.
         let found = versions(&store, "verdicts").await;
-        assert_eq!(found.iter().map(|version| version.path.as_str()).collect::<Vec<_>>(), [PATH], "{found:?}");
-        store.delete(PATH).await.unwrap();
-        store.delete(PATH).await.unwrap();
-        assert_eq!(versions(&store, "verdicts").await, []);
+        let paths: Vec<_> = found.iter().map(|version| version.path.as_str()).collect();
+        assert_eq!(paths, ["verdicts/cluster=a/other.parquet"], "{found:?}");
     }
 }
 
 #[tokio::test]
 async fn of_two_that_put_one_object_at_once_one_wins_and_the_other_is_told() {
     let gateway = Gateway::start().await;
-    let store = store(&gateway, "plain").await;
-    let put = |bytes: &'static [u8]| {
-        let store = store.clone();
-        async move { store.put_once(PATH, Bytes::from_static(bytes)).await }
-    };
-    let (first, second) = tokio::join!(put(b"first"), put(b"second"));
-    let error = match (first, second) {
-        (Ok(()), Err(error)) | (Err(error), Ok(())) => error,
-        both => panic!("{both:?}"),
-    };
-    assert!(matches!(error.kind, FailureKind::Conflict | FailureKind::Unavailable), "{error}");
+    conformance::has_one_of_two_win(&store(&gateway, "plain").await).await;
 }
 
 #[tokio::test]
