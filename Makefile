@@ -91,7 +91,8 @@ azurite: ## az:// on an emulator of Azure's store, which it gets (needs node)
 bench-scale: setup kernel ## From a change of the cluster to its being in force, for 100 to 10,000 pods (root)
 	cargo bench --locked -p podwitness-agent --features bench --bench scale
 
-SCRIPTS := .ci/run deploy/dev/lib.sh deploy/dev/setup deploy/dev/test deploy/image/build deploy/image/pack \
+SCRIPTS := .ci/run $(addprefix deploy/dev/,cluster.sh kernels.sh lib.sh machine.sh setup test toolchain.sh) \
+	deploy/image/build deploy/image/pack \
 	deploy/manifests/render tests/kernels/run \
 	$(addprefix tests/cluster/,down enter helm image keys.sh kubectl lib.sh node nodes.sh program store test up) \
 	$(wildcard tests/cluster/inside/*)

@@ -16,6 +16,7 @@ import sys
 from collections import defaultdict
 from datetime import datetime, timedelta, timezone
 from functools import cache
+from pathlib import Path
 from urllib.parse import quote
 
 import duckdb
@@ -37,6 +38,7 @@ def number(value): return signed(value) and value >= 0
 def digest(value): return text(value) and re.fullmatch("[0-9a-f]{64}", value) is not None
 def null_or(shape): return lambda value: value is None or fits(value, shape)
 def each_table(shape): return lambda value: isinstance(value, dict) and all(fits(v, shape) for v in value.values())
+def of_table(shape): return lambda value: fits(value, shape) and (value["table"] == "verdicts") == (value["namespace"] is not None)
 
 
 def time(value):
@@ -96,11 +98,11 @@ SEAL = {
     "window": {"start": time, "end": time}, "interval_seconds": number, "last": flag,
     "sealer": {"version": text, "started": time, "after_crash": flag},
     "clock": null_or({"synchronised": flag, "offset_us": signed, "error_us": number}),
-    "objects": [{
+    "objects": [of_table({
         "path": text, "sha256": digest, "bytes": number, "table": TABLES, "namespace": null_or(text), "boot": text,
         "schema_version": number, "rows": number, "first_seq": number, "last_seq": number, "first_time": time,
-        "last_time": time, "retain_until": time, "locked_until": null_or(time)}],
-    "gaps": [{"table": TABLES, "namespace": null_or(text), "boot": text, "first_seq": number, "last_seq": number, "cause": text}],
+        "last_time": time, "retain_until": time, "locked_until": null_or(time)})],
+    "gaps": [of_table({"table": TABLES, "namespace": null_or(text), "boot": text, "first_seq": number, "last_seq": number, "cause": text})],
     "balance": {"rows": each_table({"spooled": number, "written": number, "sealed": number}), "damaged_bytes": number, "kernel": null_or(KERNEL)},
     "policy": null_or({"revision": number, "sha256": digest}), "agent_version": null_or(text),
     "object_sha256": null_or(digest), "retention": [RETENTION], "key_id": digest, "next_key_id": null_or(digest)}
@@ -122,8 +124,7 @@ DOCUMENT = re.compile(f"(seals/cluster={NAME}/node={NAME})/{NAME}-({NUMBER}).jso
 KEY = re.compile("keys/([0-9a-f]{64}).pem")
 
 
-def encode(name):
-    return quote(name, safe="").replace("~", "%7E")
+def encode(name): return quote(name, safe="").replace("~", "%7E")
 
 
 def file_path(of, date, hour):
@@ -140,14 +141,8 @@ SMALL_ORDER = {0, 1, PRIME - 1} | {int.from_bytes(bytes.fromhex(point), "little"
     "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a")}
 
 
-def is_small_order(point):
-    return (int.from_bytes(point, "little") & (2**255 - 1)) % PRIME in SMALL_ORDER
-
-
-def key_id(raw):
-    return hashlib.sha256(KEY_HEAD + raw).hexdigest()
-
-
+def is_small_order(point): return (int.from_bytes(point, "little") & (2**255 - 1)) % PRIME in SMALL_ORDER
+def key_id(raw): return hashlib.sha256(KEY_HEAD + raw).hexdigest()
 def key_file(raw):
     return b"-----BEGIN PUBLIC KEY-----\n" + base64.b64encode(KEY_HEAD + raw) + b"\n-----END PUBLIC KEY-----\n"
 
@@ -225,6 +220,9 @@ class File:
 
 # --- 7. The checks
 
+COUNTS = ("seals", "objects", "bytes", "rows")
+
+
 class Document:
     """A seal or deletion as it stands at a path. Where it is malformed or misplaced `content` is None, and no more of it
     is used than its path and its hash."""
@@ -286,12 +284,13 @@ class Verifier:
     def __init__(self, trusted, part, as_of):
         self.given, self.part, self.as_of = trusted, part, as_of
         self.findings, self.admissions, self.notes = {}, {}, {}
-        self.checked = dict.fromkeys(("seals", "deletions", "keys", "objects", "bytes", "rows"), 0)
         folders = ("verdicts", "coverage", "policies", "seals", "deletions", "keys")
         paths = (os.path.join(folder, name) for top in folders for folder, _, names in os.walk(top) for name in names)
         self.paths = dict.fromkeys(sorted(path for path in paths if not UNFINISHED.fullmatch(path)))
-        self.gaps, self.ends, self.chains = defaultdict(list), defaultdict(int), defaultdict(lambda: defaultdict(list))
-        self.listed, self.deleted, self.kernels = {}, set(), {}
+        # By folder: all documents by number, those that can be used in order, and what is told of a chain of seals.
+        self.chains, self.usable, self.checked = defaultdict(lambda: defaultdict(list)), {}, {}
+        self.gaps, self.ends, self.kernels = defaultdict(list), defaultdict(int), {}
+        self.listed, self.deleted = defaultdict(list), set()  # by path, each entry with its seal
 
     def find(self, code, object_, message, seal=None):
         self.findings.setdefault((object_, code), {"code": code, "object": object_, "seal": seal, "message": message})
@@ -309,7 +308,7 @@ class Verifier:
         self.check_layout()
         self.check_keys()
         self.check_documents()
-        for folder, chain in sorted(self.chains.items()):
+        for chain in self.chains.values():
             self.check_links(chain)
         for seal in self.documents("seals/"):
             self.check_seal(seal)
@@ -320,8 +319,7 @@ class Verifier:
 
     def documents(self, top):
         """Those that can be used, by chain and number."""
-        chains = (chain for folder, chain in sorted(self.chains.items()) if folder.startswith(top))
-        return [document for chain in chains for number in sorted(chain) for document in chain[number] if document.content]
+        return [document for folder, chain in self.usable.items() if folder.startswith(top) for document in chain]
 
     def check_layout(self):
         try:
@@ -347,7 +345,6 @@ class Verifier:
                 self.find("key-unreadable", path, "it is not the public key of its name")
             else:
                 self.keys[name[1]] = raw
-                self.checked["keys"] += 1
         self.trusted = self.keys if self.given is None else self.given
 
     def check_documents(self):
@@ -357,8 +354,9 @@ class Verifier:
             elif not path.endswith(".sig"):
                 document = Document(path)
                 self.chains[document.chain][document.number].append(document)
-                self.checked["seals" if document.is_seal else "deletions"] += 1
                 self.check_document(document)
+        self.usable = {folder: [document for number in sorted(chain) for document in chain[number] if document.content]
+                       for folder, chain in self.chains.items()}
 
     def check_document(self, document):
         path, signature = document.path, document.path + ".sig"
@@ -402,8 +400,7 @@ class Verifier:
             self.find("chain-ends-early", newest.path, f"nothing was sealed since {newest.content['window']['end']}", newest.path)
 
     def newest(self, folder):
-        chain = self.chains.get(folder, {})
-        return next((document for number in sorted(chain, reverse=True) for document in reversed(chain[number]) if document.content), None)
+        return (self.usable.get(folder) or [None])[-1]
 
     def is_overdue(self, seal):
         return self.as_of > seal.end + seal.allowed
@@ -415,7 +412,11 @@ class Verifier:
 
     def check_seal(self, document):
         """What a seal says of itself, and takes what it lists."""
-        seal, path = document.content, document.path
+        seal, path, window = document.content, document.path, document.content["window"]
+        chain = {"cluster": seal["cluster"], "node": seal["node"], "start": window["start"]} | dict.fromkeys(COUNTS, 0)
+        chain = self.checked.setdefault(document.chain, chain)
+        chain["seals"] += 1
+        chain.update(end=window["end"], last=seal["last"], newest_sha256=document.hash)
         before = next((one for one in self.chains[document.chain].get(document.number - 1, []) if one.content), None)
         for wrong in unbalanced(seal):
             self.find("balance", path, wrong, path)
@@ -428,7 +429,7 @@ class Verifier:
         if seal["sealer"]["after_crash"] and other_sealer:
             self.admit("crash", document, path, "the sealer before had not ended in good order")
         if document.end - document.start > document.allowed:
-            self.admit("silence", document, path, f"nothing was sealed from {seal['window']['start']} to {seal['window']['end']}")
+            self.admit("silence", document, path, f"nothing was sealed from {window['start']} to {window['end']}")
         if document.end < document.start or seal["clock"] and not seal["clock"]["synchronised"]:
             self.admit("clock", document, path, "the clock was not synchronised, or was set back")
         if seal["chain"] in ("resumed", "unknown"):
@@ -441,9 +442,8 @@ class Verifier:
             entry = entry | {"cluster": seal["cluster"], "node": seal["node"]}
             if entry["path"] in self.listed:
                 self.find("object-twice", entry["path"], "it is listed twice", path)
-            else:
-                self.listed[entry["path"]] = entry, document
-                self.check_entry(entry, document)
+            self.listed[entry["path"]].append((entry, document))
+            self.check_entry(entry, document)
 
     def check_entry(self, entry, seal):
         """What a seal says of an object: its place, its rows, how it goes on in its sequence, how long it is kept."""
@@ -472,30 +472,28 @@ class Verifier:
                     self.find("signature-stray", path, "its document is not there")
 
     def check_deletions(self):
-        chains, latest = defaultdict(list), {}  # seals; the latest time in what a deletion lists, by it, chain and namespace
-        for seal in self.documents("seals/"):
-            chains[seal.chain].append(seal)
+        latest = {}  # the latest time in what a deletion lists, by it, chain and namespace
         for document in self.documents("deletions/"):
             content, at = document.content, micros(document.content["time"])
             time = min(at, self.as_of + MINUTE)
             default = max(content["minimum_seconds"], content["default_seconds"])
             for entry in content["objects"]:
-                sealed, seal = self.listed.get(entry["path"], (None, None))
-                same = sealed and entry["seal"] == seal.path and all(entry[key] == sealed[key] for key in ("sha256", "bytes", "rows", "retain_until"))
-                if not same or micros(entry["retain_until"]) > time or keeps(content["retention"], default, sealed["namespace"], micros(sealed["last_time"]), time):
+                same = (listing for listing in self.listed.get(entry["path"], []) if is_listed_so(entry, content["cluster"], *listing))
+                sealed, seal = next(same, (None, None))
+                if not sealed or micros(entry["retain_until"]) > time or keeps(content["retention"], default, sealed["namespace"], micros(sealed["last_time"]), time):
                     self.find("retention-early", entry["path"], "it must not be deleted, or not by these words", document.path)
-                if same:
+                if sealed:
                     of = document, seal.chain, sealed["namespace"]
                     latest[of] = max(latest.get(of, -2**63), micros(sealed["last_time"]))
                 if entry["path"] in self.paths and entry["path"] not in self.deleted:
                     self.note("not-deleted-yet", entry["path"], "a deletion lists it, and it is still there")
                 self.deleted.add(entry["path"])
         for (document, folder, namespace), last_time in latest.items():
-            if is_kept_throughout(chains[folder], micros(document.content["time"]), namespace, last_time):
+            if is_kept_throughout(self.usable[folder], micros(document.content["time"]), namespace, last_time):
                 self.find("retention-disregarded", document.path, f"{folder} asks before and after it to keep what it lists of {namespace}")
 
     def check_sealed(self):
-        for path, (entry, seal) in self.listed.items():
+        for path, entry, seal in ((path, *listing) for path, listings in self.listed.items() for listing in listings):
             if path not in self.paths:
                 if path not in self.deleted and self.part:
                     self.note("not-in-part", path, "seals list it, and this part lacks it")
@@ -504,11 +502,11 @@ class Verifier:
                 continue
             with open(path, "rb") as file:
                 hash_, size = hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
-            self.checked["objects"] += 1
-            self.checked["bytes"] += size
             if (hash_, size) != (entry["sha256"], entry["bytes"]):
                 self.find("object-altered", path, "its bytes are not those that were sealed", seal.path)
             else:
+                self.checked[seal.chain]["objects"] += 1
+                self.checked[seal.chain]["bytes"] += size
                 self.check_content(path, entry, seal)
 
     def check_content(self, path, entry, seal):
@@ -517,7 +515,7 @@ class Verifier:
         except ValueError as error:
             self.find("object-contradicts", path, f"it cannot be read: {error}", seal.path)
             return
-        self.checked["rows"] += file.rows
+        self.checked[seal.chain]["rows"] += file.rows
         wrong = file.contradictions(path, entry) + (["rows"] if file.rows != entry["rows"] else [])
         if wrong:
             self.find("object-contradicts", path, f"it differs from its seal or its path in {', '.join(wrong)}", seal.path)
@@ -563,20 +561,28 @@ class Verifier:
 
     def check_told(self, nodes, pins):
         for node in nodes:
-            if node_folder(node) not in self.chains:
+            if not self.newest(node_folder(node)):
                 self.find("chain-missing", node_folder(node), "this node has no seal")
         for node, hash_ in pins:
-            chain = self.chains.get(node_folder(node), {})
-            if not any(document.hash == hash_ for documents in chain.values() for document in documents):
+            if not any(seal.hash == hash_ for seal in self.usable.get(node_folder(node), [])):
                 self.find("pin-missing", node_folder(node), f"no seal of this chain has the hash {hash_}")
 
+    def what_was_checked(self):
+        chains = sorted(self.checked.values(), key=lambda chain: (chain["cluster"], chain["node"]))
+        return {key: sum(chain[key] for chain in chains) for key in COUNTS} | {
+            "deletions": len(self.documents("deletions/")), "start": min((chain["start"] for chain in chains), default=None),
+            "end": max((chain["end"] for chain in chains), default=None), "chains": chains}
 
-def sequence_of(entry):
-    return tuple(entry[key] for key in ("table", "cluster", "namespace", "node", "boot"))
+
+def sequence_of(entry): return tuple(entry[key] for key in ("table", "cluster", "namespace", "node", "boot"))
+def node_folder(node): return "seals/cluster={}/node={}".format(*map(encode, node.split("/")))
+def lost(kernel): return kernel["denied_lost"] + kernel["lost_recorded"] + kernel["lost_unattributed"]
+def read(path): return Path(path).read_bytes()
 
 
-def node_folder(node):
-    return "seals/cluster={}/node={}".format(*map(encode, node.split("/")))
+def is_listed_so(entry, cluster, sealed, seal):
+    """Whether an entry of a deletion in this cluster is what this seal says of the object."""
+    return entry["seal"] == seal.path and sealed["cluster"] == cluster and all(entry[key] == sealed[key] for key in ("sha256", "bytes", "rows", "retain_until"))
 
 
 def keeps(retention, default, namespace, last_time, time):
@@ -596,10 +602,6 @@ def is_kept_throughout(seals, time, namespace, last_time):
         if seal is not seals[before] and any(micros(entry["first_time"]) > time for entry in seal.content["objects"]):
             return True
     return False
-
-
-def lost(kernel):
-    return kernel["denied_lost"] + kernel["lost_recorded"] + kernel["lost_unattributed"]
 
 
 def unbalanced(seal):
@@ -623,11 +625,6 @@ def unbalanced_kernel(kernel):
             yield f"{around}: {count} is not from {kernel[around]['before']} to {kernel[around]['after']}"
 
 
-def read(path):
-    with open(path, "rb") as file:
-        return file.read()
-
-
 def given_keys(folder):
     keys = {}
     for name in (name for name in sorted(os.listdir(folder)) if name.endswith(".pem")):
@@ -649,7 +646,7 @@ def show(answer):
         print(f"admission: {said['code']}: {said['cluster']}/{said['node']}: {said['count']} times, first at {said['first']}: {said['message']}")
     for note in answer["notes"]:
         print(f"note: {note['code']}: {note['object']} and {note['count'] - 1} more: {note['message']}")
-    print(", ".join(f"{count} {what}" for what, count in answer["checked"].items()))
+    print("{seals} seals and {deletions} deletions; {objects} objects with {bytes} bytes and {rows} rows".format(**answer["checked"]))
     print(f"{answer['result']}: {len(answer['findings'])} findings")
 
 
@@ -679,7 +676,7 @@ def main():
     verifier.check_told(nodes, pins)
     answer = {
         "result": "bad" if verifier.findings else "good", "keys": "from-evidence" if trusted is None else "trusted",
-        "as_of": micros_as_time(verifier.as_of), "checked": verifier.checked,
+        "as_of": micros_as_time(verifier.as_of), "checked": verifier.what_was_checked(),
         "findings": [finding for _, finding in sorted(verifier.findings.items())],
         "admissions": [admission for _, admission in sorted(verifier.admissions.items())],
         "notes": [note for _, note in sorted(verifier.notes.items())]}

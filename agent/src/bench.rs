@@ -52,7 +52,7 @@ impl Agent {
         let readiness = Readiness::new();
         let controller = Controller {
             control,
-            definitions: Arc::new(Definitions::open(folder, "boot")?),
+            definitions: Arc::new(Definitions::open(folder, "boot", None)?),
             metrics: Metrics::register(&mut Registry::default()),
             node: node.to_owned(),
             audits: false,

@@ -87,7 +87,7 @@ fn bring_out(config: &Config) -> Result<bool> {
 fn tell(config: &Config, detail: String) -> Result<()> {
     let boot = boot_id()?;
     let (mut spool, recovered) = open_spool(config, &boot)?;
-    let definitions = Definitions::open(&config.spool.path.join(STATE_FOLDER), &boot)?;
+    let definitions = Definitions::open(&config.spool.path.join(STATE_FOLDER), &boot, None)?;
     let records = vec![Record::Coverage(coverage::agent_detached(detail))];
     // The maps are gone, and with them the ring that the position is of; rows are counted on.
     let balance = Balance::resume(balance::NO_RING, recovered.checkpoint.as_ref(), balance::Times::default());

@@ -309,7 +309,7 @@ mod tests {
 
     fn numbered_addresses(nets: &[&str]) -> Vec<(AddressPrefix, u32)> {
         let folder = tempfile::tempdir().unwrap();
-        let definitions = Definitions::open(folder.path(), "boot").unwrap();
+        let definitions = Definitions::open(folder.path(), "boot", None).unwrap();
         let mut tables = Tables::default();
         for (class, net) in (7..).zip(nets) {
             let external = podwitness_policy::Address { class, identity: IdentityRef::External };

@@ -148,19 +148,24 @@ pub(crate) fn take_up(
         tracing::error!(%damage, "the spool is damaged: the sequence of its records has a hole there");
     }
     Step::SpoolOpened.reached();
-    let definitions = Arc::new(Definitions::open(&state_folder, boot)?);
+    let given = podwitness_datapath::has_maps(&config.bpffs).then(numbers_of_before).transpose()?;
+    let definitions = Arc::new(Definitions::open(&state_folder, boot, given)?);
+    Step::DefinitionsOpened.reached();
     let key = Key::open(&config.privacy.hmac_key_file)?;
     // The folder may come with the first pod.
     let endpoints = fs::read_dir(&config.endpoints.netns).map_or(0, Iterator::count);
     let options = podwitness_datapath::Options { settings, ..settings::datapath(config, endpoints) };
     let Datapath { control, outlet, kept_sizes, is_taken_over } = Datapath::open(&options)?;
-    let is_spool_lost = is_taken_over && definitions.is_new();
+    // The first commit to a spool that was made anew says that the one before was lost.
+    let is_spool_lost = definitions.are_lost() && recovered.checkpoint.is_none();
     if is_spool_lost {
         tracing::error!(
             spool = %config.spool.path.display(),
             "the spool was lost, and with it all that was not in the store yet; the evidence says so, and goes on"
         );
-        definitions.leave_out(numbers_of_before()?);
+    } else if definitions.are_lost() {
+        tracing::warn!("what numbers in older connections mean was lost: records of these lack the names");
+        definitions.loss_is_told()?;
     }
     Step::MapsOpened.reached();
     let (life, crash) = Life::begin(&state_folder, boot)
@@ -175,15 +180,16 @@ pub(crate) fn take_up(
         is_keeping_up,
         intervals: settings::intervals(config),
         life,
-        is_spool_lost,
+        is_ring_known: !(is_spool_lost && is_taken_over),
     };
     let witness = Witness::new(parts, recovered.checkpoint.as_ref())?;
+    // Before anything else, so that there is no commit without it.
+    if is_spool_lost {
+        witness.journal().coverage(coverage::spool_lost());
+    }
     if let Some(crash) = crash {
         tracing::warn!("the agent before had not ended in good order");
         witness.journal().coverage(crash.row());
-    }
-    if is_spool_lost {
-        witness.journal().coverage(coverage::spool_lost());
     }
     Ok(TakenUp { witness, control, kept_sizes, definitions })
 }

@@ -6,6 +6,8 @@ podwitness_runtime::steps! {
     Step {
         /// The spool is recovered, and nothing was asked of the kernel.
         SpoolOpened = "spool-opened";
+        /// What numbers mean is known, or begun anew where that was lost, and no map is opened.
+        DefinitionsOpened = "definitions-opened";
         /// The programs are loaded over the maps, and nothing in these has changed.
         MapsOpened = "maps-opened";
         /// It is known how the agent before had ended, and no record says so.

@@ -62,7 +62,7 @@ impl Delivery {
                     ObjectLock::On => {
                         tracing::info!("the store locks each object until its time (Object Lock, compliance)");
                     }
-                    ObjectLock::Off(why) => tracing::warn!(
+                    ObjectLock::Off(why) | ObjectLock::Unknown(why) => tracing::warn!(
                         "{why}: nothing keeps who may delete there from deleting evidence early, and the store is not WORM"
                     ),
                 };

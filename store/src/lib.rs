@@ -17,7 +17,7 @@
 //! | `lock` | the store's own lock: whether there is one, and until when |
 //! | `versions` | older versions, delete markers, and deleting for good where there are such |
 //! | `transport` | how long a request may take, and when none is sent |
-//! | `s3` | the four requests that `object_store` does not offer |
+//! | `s3` | the five requests that `object_store` does not offer |
 //!
 //! `gs://` and `az://` are those of `object_store`; `make azurite` tries the second on an emulator.
 #![forbid(unsafe_code)]

@@ -4,6 +4,7 @@
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 
 use crate::failure::{FailureKind, StoreError};
+use crate::s3::Refusal;
 use crate::store::Store;
 
 /// What is wanted of the store's lock: `store.objectLock`.
@@ -25,6 +26,8 @@ pub enum ObjectLock {
     On,
     /// None is, and this is why, as a clause. Such a store is not WORM.
     Off(String),
+    /// None is either, because whether the store does that could not be asked, as a clause. It is not to be called WORM.
+    Unknown(String),
 }
 
 impl Store {
@@ -42,36 +45,44 @@ impl Store {
     }
 
     async fn ask_for_lock(&self) -> Result<ObjectLock, StoreError> {
-        let why = match (&self.bucket, self.lock_policy) {
+        let lock = match (&self.bucket, self.lock_policy) {
             (_, LockPolicy::Off) => return Ok(ObjectLock::Off("`store.objectLock` is `off`".to_owned())),
-            (None, _) if self.folder().is_some() => "a folder has no lock".to_owned(),
-            (None, _) => "objects are locked in S3 alone".to_owned(),
+            (None, _) if self.folder().is_some() => ObjectLock::Off("a folder has no lock".to_owned()),
+            (None, _) => ObjectLock::Unknown("objects are locked in S3 alone".to_owned()),
             (Some(bucket), policy) => match bucket.has_object_lock().await {
-                Ok(true) => return Ok(ObjectLock::On),
-                Ok(false) => "the bucket was made without Object Lock".to_owned(),
+                Ok(true) => ObjectLock::On,
+                Ok(false) => ObjectLock::Off("the bucket was made without Object Lock".to_owned()),
                 // Who may put with a lock need not be allowed to ask: then the put itself answers.
                 Err(refusal) if refusal.kind == FailureKind::Forbidden && policy == LockPolicy::Required => {
-                    return Ok(ObjectLock::On);
+                    ObjectLock::On
                 }
-                Err(refusal) if refusal.kind == FailureKind::Forbidden => format!(
+                Err(refusal) if refusal.kind == FailureKind::Forbidden => ObjectLock::Unknown(format!(
                     "whether the bucket has Object Lock may not be asked (permit s3:GetBucketObjectLockConfiguration): {}",
                     refusal.detail
-                ),
+                )),
                 Err(refusal) if refusal.kind == FailureKind::Unsupported => {
-                    format!("the server knows no Object Lock: {}", refusal.detail)
+                    ObjectLock::Off(format!("the server knows no Object Lock: {}", refusal.detail))
                 }
                 Err(refusal) => return Err(self.failure(refusal.kind, "ask for Object Lock of", "", &refusal.detail)),
             },
         };
-        match self.lock_policy {
-            LockPolicy::Required => Err(self.failure(
-                FailureKind::Unlocked,
-                "write to",
-                "",
-                &format!("`store.objectLock` is `required`, and {why}"),
-            )),
-            _ => Ok(ObjectLock::Off(why)),
+        match lock {
+            ObjectLock::Off(why) | ObjectLock::Unknown(why) if self.lock_policy == LockPolicy::Required => {
+                let detail = format!("`store.objectLock` is `required`, and {why}");
+                Err(self.failure(FailureKind::Unlocked, "write to", "", &detail))
+            }
+            lock => Ok(lock),
         }
+    }
+
+    /// Until when the store itself says that nobody can delete the object at `path`, in its newest version: the end of its lock
+    /// in compliance mode. `None` where there is no such lock, or no object.
+    pub async fn locked_until(&self, path: &str) -> Result<Option<DateTime<Utc>>, StoreError> {
+        const ACTION: &str = "ask for the lock of";
+        let Some(bucket) = &self.bucket else { return Ok(None) };
+        let key = self.location(ACTION, path)?;
+        let refused = |refusal: Refusal| self.failure(refusal.kind, ACTION, path, &refusal.detail);
+        bucket.locked_until(key.as_ref()).await.map_err(refused)
     }
 
     /// Until when an object that must be kept until `until` is to be locked: whole seconds, as the protocol has them,

@@ -1,8 +1,8 @@
-//! What S3 can do and `object_store` does not offer: whether the bucket has Object Lock, a put with a lock, the versions of
-//! objects and the deletion of one.
+//! What S3 can do and `object_store` does not offer: whether the bucket has Object Lock, a put with a lock, until when an
+//! object is locked, the versions of objects and the deletion of one.
 //!
 //! The library's own parts are used for it: its credentials, which it renews, its connections, and its signature. What is
-//! ours is four requests and how their answers are read.
+//! ours is five requests and how their answers are read.
 
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
@@ -97,6 +97,13 @@ struct LockConfiguration {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
+struct Retention {
+    mode: Option<String>,
+    retain_until_date: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
 struct ErrorDocument {
     code: String,
     #[serde(default)]
@@ -155,6 +162,22 @@ impl Bucket {
                 Ok(found.object_lock_enabled.as_deref() == Some("Enabled"))
             }
             Err(refusal) if refusal.code.as_deref() == Some("ObjectLockConfigurationNotFoundError") => Ok(false),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// Until when the newest version at `key` is locked in compliance mode. Another mode can be lifted by who has the right
+    /// to.
+    pub(crate) async fn locked_until(&self, key: &str) -> Result<Option<DateTime<Utc>>, Refusal> {
+        match self.request(Method::GET, key, &[("retention", "")]).await {
+            Ok(body) => {
+                let Retention { mode, retain_until_date } = read(&body)?;
+                let until = retain_until_date.filter(|_| mode.as_deref() == Some("COMPLIANCE"));
+                until.map(|until| time(&until)).transpose()
+            }
+            Err(refusal) if matches!(refusal.code.as_deref(), Some("NoSuchObjectLockConfiguration" | "NoSuchKey")) => {
+                Ok(None)
+            }
             Err(refusal) => Err(refusal),
         }
     }
@@ -254,10 +277,16 @@ impl Refusal {
 }
 
 fn read<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, Refusal> {
-    let detail = |why: &dyn std::fmt::Display| format!("the answer cannot be read: {why}");
-    let refusal = |detail| Refusal { kind: FailureKind::Unavailable, detail, code: None };
-    let text = std::str::from_utf8(body).map_err(|error| refusal(detail(&error)))?;
-    quick_xml::de::from_str(text).map_err(|error| refusal(detail(&error)))
+    let text = std::str::from_utf8(body).map_err(|error| unreadable(&error))?;
+    quick_xml::de::from_str(text).map_err(|error| unreadable(&error))
+}
+
+fn time(text: &str) -> Result<DateTime<Utc>, Refusal> {
+    DateTime::parse_from_rfc3339(text).map(Into::into).map_err(|error| unreadable(&error))
+}
+
+fn unreadable(why: &dyn std::fmt::Display) -> Refusal {
+    Refusal { kind: FailureKind::Unavailable, detail: format!("the answer cannot be read: {why}"), code: None }
 }
 
 /// Makes connections as the library does, and remembers the last it made, which are those of the store itself: those

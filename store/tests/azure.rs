@@ -1,13 +1,15 @@
 //! What holds in the store of Azure, as far as its emulator is like it. `make azurite` gets that and runs this; `cargo test`
 //! alone does not.
 
+mod conformance;
+
 use std::path::Path;
 use std::process::Command;
 
 use bytes::Bytes;
 use chrono::Utc;
 use futures_util::TryStreamExt as _;
-use podwitness_store::{FailureKind, Marker, Object, ObjectLock, Store};
+use podwitness_store::{FailureKind, Object, ObjectLock, Store};
 use podwitness_store_fixture::Azurite;
 
 const BYTES: Bytes = Bytes::from_static(b"evidence");
@@ -32,51 +34,13 @@ async fn listed(store: &Store, prefix: &str) -> Vec<Object> {
 #[tokio::test]
 async fn what_was_put_is_read_listed_deleted_and_never_replaced() {
     let azurite = Azurite::start().await;
-    let store = open(&azurite, "plain").await;
-    assert_eq!(store.marker().await.unwrap(), Marker::Absent);
-    for _ in 0..2 {
-        store.claim_root().await.unwrap();
-    }
-    assert_eq!(store.marker().await.unwrap(), Marker::Current);
-    for _ in 0..2 {
-        store.put_once(PATH, BYTES).await.unwrap();
-    }
-    let error = store.put_once(PATH, Bytes::from_static(b"evidencE")).await.unwrap_err();
-    assert_eq!(error.kind, FailureKind::Conflict, "{error}");
-    assert_eq!(store.get(PATH).await.unwrap(), Some(BYTES));
-    assert_eq!(store.size(PATH).await.unwrap(), Some(8));
-    let pieces: Vec<Bytes> = store.stream(PATH).await.unwrap().unwrap().try_collect().await.unwrap();
-    assert_eq!(pieces.concat(), BYTES);
-    store.put_once("verdicts/cluster=a/other.parquet", BYTES).await.unwrap();
-    let object = |path: &str| Object { path: path.to_owned(), bytes: 8 };
-    assert_eq!(listed(&store, "verdicts/cluster=a%2Fb").await, [object(PATH)]);
-    assert_eq!(listed(&store, "verdicts").await, [object(PATH), object("verdicts/cluster=a/other.parquet")]);
-    assert_eq!(listed(&store, "").await.len(), 3);
-    for _ in 0..2 {
-        store.delete(PATH).await.unwrap();
-    }
-    assert_eq!(store.get(PATH).await.unwrap(), None);
-    assert_eq!(store.size(PATH).await.unwrap(), None);
-    assert!(store.stream(PATH).await.unwrap().is_none());
-    assert_eq!(listed(&store, "verdicts").await, [object("verdicts/cluster=a/other.parquet")]);
+    conformance::keeps_what_was_put(&open(&azurite, "plain").await).await;
 }
 
 #[tokio::test]
 async fn of_two_that_put_one_object_at_once_one_wins_and_the_other_is_told() {
     let azurite = Azurite::start().await;
-    let store = open(&azurite, "raced").await;
-    for round in 0..20 {
-        let put = |bytes: &'static [u8]| {
-            let store = store.clone();
-            async move { store.put_once(&format!("keys/{round}.pem"), Bytes::from_static(bytes)).await }
-        };
-        let (first, second) = tokio::join!(put(b"first"), put(b"second"));
-        let error = match (first, second) {
-            (Ok(()), Err(error)) | (Err(error), Ok(())) => error,
-            both => panic!("{both:?}"),
-        };
-        assert!(matches!(error.kind, FailureKind::Conflict | FailureKind::Unavailable), "{error}");
-    }
+    conformance::has_one_of_two_win(&open(&azurite, "raced").await).await;
 }
 
 #[tokio::test]
@@ -84,8 +48,9 @@ async fn nothing_is_locked_and_no_versions_are_known() {
     let azurite = Azurite::start().await;
     let store = open(&azurite, "unlocked").await;
     let lock = store.object_lock().await.unwrap();
-    assert_eq!(lock, &ObjectLock::Off("objects are locked in S3 alone".to_owned()));
+    assert_eq!(lock, &ObjectLock::Unknown("objects are locked in S3 alone".to_owned()));
     assert_eq!(store.put_locked(PATH, BYTES, Utc::now() + chrono::TimeDelta::days(1)).await.unwrap(), None);
+    assert_eq!(store.locked_until(PATH).await.unwrap(), None);
     assert!(store.versions("").is_none());
 }
 

@@ -9,6 +9,7 @@
 //! | [`duckdb`] | the same as `DuckDB` reads it |
 //! | [`oracle`] | the records that policy says there must be |
 //! | [`check`] | the comparison of the two, and what holds of any evidence |
+//! | [`second_verifier`] | `verify.py`, and the Python that runs it |
 //! | [`sealed_root`] | evidence roots of seals and deletions, made without a node and always of the same bytes |
 //! | [`field`] | pods with steady traffic between them, and the account of it |
 //! | [`cases`] | the table of cases in `tests/cases`, read and put together with the cluster that they change |
@@ -22,6 +23,7 @@ pub mod field;
 pub mod oracle;
 pub mod scenario;
 pub mod sealed_root;
+pub mod second_verifier;
 pub mod traffic;
 
 use std::env;

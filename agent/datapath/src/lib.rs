@@ -49,6 +49,7 @@ pub use error::Error;
 pub use hooks::{Attachment, HookError, HookFault, Interface};
 pub use load::{Datapath, KeptSize, Options};
 pub use outlet::{Outlet, Sweep};
+pub use pins::has_maps;
 pub use privileges::check_privileges;
 pub use ring::Position;
 pub use tables::{AddressPrefix, PolicyPrefix, Tables};

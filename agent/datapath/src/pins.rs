@@ -11,12 +11,18 @@ use nix::{
     sys::statfs::{self, FsType},
 };
 
-use podwitness_wire::LAYOUT;
+use podwitness_wire::{LAYOUT, names};
 
 use crate::Error;
 
 /// `BPF_FS_MAGIC` of the kernel's `include/uapi/linux/magic.h`.
 const BPF_FS_MAGIC: FsType = FsType(0xcafe_4a11);
+
+/// Whether an agent of this boot has made maps under the folder of the BPF file system, of this layout or the one before.
+pub fn has_maps(bpffs: &Path) -> bool {
+    let pins = Pins::new(bpffs);
+    [pins.maps(), pins.first_maps()].iter().any(|maps| maps.join(names::CONNECTIONS).exists())
+}
 
 /// The folders of the pins.
 #[derive(Clone, Debug)]

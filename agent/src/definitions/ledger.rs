@@ -1,6 +1,10 @@
 //! The definitions on the disk: a file of JSON lines, appended to before the kernel can refer to what is new, and synced
 //! before a record can.
 //!
+//! Where it is made anew while the kernel has maps of this boot already, what the numbers in these mean was lost. The first
+//! numbers of the new file are far from those then, and beside it a mark stands, made before it, until a record says so: an agent
+//! that is killed on the way must not make it look as if nothing had been there.
+//!
 //! The first line names the boot. A last line without its end is what a crash left of an append that nothing refers to
 //! yet; it is cut. Any other line that cannot be read makes the agent stop with its place, because numbers that it gave
 //! could be given again.
@@ -12,10 +16,12 @@ use std::{
     sync::Arc,
 };
 
+use podwitness_runtime::durable;
 use podwitness_spool::{Identity, PolicyRule, RuleSet, Trail};
 use serde::{Deserialize, Serialize};
 
 const FILE_NAME: &str = "definitions.jsonl";
+const LOSS_MARK: &str = "definitions.lost";
 
 /// Why definitions could not be kept.
 #[derive(Debug, thiserror::Error)]
@@ -99,8 +105,6 @@ struct FirstLine {
 pub(super) struct Ledger {
     path: PathBuf,
     file: Arc<File>,
-    /// Whether there was none of this boot.
-    pub(super) is_new: bool,
 }
 
 /// The way to the disk of what was appended.
@@ -118,8 +122,9 @@ impl Disk {
 
 impl Ledger {
     /// Opens the ledger of this boot, with what is in it. One of another boot is replaced; of its entries only the
-    /// newest revision and the newest trails are kept and given, which are no kernel's.
-    pub(super) fn open(folder: &Path, boot: &str) -> Result<(Self, Vec<Entry>), LedgerError> {
+    /// newest revision and the newest trails are kept and given, which are no kernel's. `given` is as in
+    /// [`Definitions::open`](super::Definitions::open).
+    pub(super) fn open(folder: &Path, boot: &str, given: Option<u32>) -> Result<(Self, Vec<Entry>), LedgerError> {
         fs::create_dir_all(folder).map_err(disk("make", folder))?;
         let path = folder.join(FILE_NAME);
         let text = match fs::read(&path) {
@@ -132,12 +137,17 @@ impl Ledger {
         if first.is_some_and(|first| first.boot == boot) {
             let file = OpenOptions::new().append(true).open(&path).map_err(disk("open", &path))?;
             file.set_len(whole as u64).map_err(disk("cut", &path))?;
-            return Ok((Self { path, file: file.into(), is_new: false }, entries));
+            return Ok((Self { path, file: file.into() }, entries));
         }
         let newest = |is: fn(&Entry) -> bool| entries.iter().rfind(|entry| is(entry)).cloned();
         let revision = newest(|entry| matches!(entry, Entry::Revision { .. }));
         let trails = newest(|entry| matches!(entry, Entry::Trails(_)));
         entries = revision.into_iter().chain(trails).collect();
+        if let Some(last) = given {
+            let mark = folder.join(LOSS_MARK);
+            durable::replace(&mark, b"", 0o644).map_err(disk("mark the loss of", &mark))?;
+            entries.extend(leave_out(last));
+        }
         let ledger = Self::create(folder, path, boot, &entries)?;
         Ok((ledger, entries))
     }
@@ -151,7 +161,23 @@ impl Ledger {
         file.write_all(&text).and_then(|()| file.sync_all()).map_err(disk("write", &new))?;
         fs::rename(&new, &path).map_err(disk("replace", &path))?;
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(disk("sync", folder))?;
-        Ok(Self { path, file: file.into(), is_new: true })
+        Ok(Self { path, file: file.into() })
+    }
+
+    /// Whether a ledger was lost, and nobody has said yet that a record says so.
+    pub(super) fn is_loss_marked(&self) -> Result<bool, LedgerError> {
+        let mark = self.loss_mark();
+        mark.try_exists().map_err(disk("look whether there was a loss of", &mark))
+    }
+
+    /// A record of the loss is in the spool.
+    pub(super) fn unmark_loss(&self) -> Result<(), LedgerError> {
+        let mark = self.loss_mark();
+        durable::remove(&mark).map_err(disk("remove the mark of the loss of", &mark))
+    }
+
+    fn loss_mark(&self) -> PathBuf {
+        self.path.with_file_name(LOSS_MARK)
     }
 
     pub(super) fn disk(&self) -> Disk {
@@ -184,6 +210,15 @@ fn parse(path: &Path, text: &[u8]) -> Result<(Option<FirstLine>, Vec<Entry>), Le
         .map(|(index, line)| serde_json::from_slice(line).map_err(damaged(index + 2)))
         .collect::<Result<_, _>>()?;
     Ok((Some(first), entries))
+}
+
+/// That no number up to `last` is given: nobody is defined under that one.
+fn leave_out(last: u32) -> [Entry; 3] {
+    [
+        Entry::Identity(Identity { id: last, ..Identity::default() }.into()),
+        Entry::RuleSet(RuleSet { id: last, ..RuleSet::default() }.into()),
+        Entry::Service { id: last, namespace: String::new(), name: String::new() },
+    ]
 }
 
 fn line(content: &impl Serialize) -> Vec<u8> {

@@ -68,6 +68,8 @@ struct Book {
     unwritten: Vec<Entry>,
     /// Whether something was written that may not be on the disk.
     is_unsynced: bool,
+    /// Whether what earlier agents of this boot had defined was lost, and no record says so.
+    are_lost: bool,
 }
 
 /// Contents by number and numbers by content. The number within a content is 0 where it serves as a key.
@@ -110,9 +112,13 @@ impl<T: Clone + Eq + std::hash::Hash> Numbered<T> {
 impl Definitions {
     /// Opens the ledger under `folder`, which is made if it is not there, and learns what earlier agents of the same
     /// boot have defined. Of another boot's only the newest revision is kept, from which numbers go on.
-    pub(crate) fn open(folder: &Path, boot: &str) -> Result<Self, LedgerError> {
-        let (ledger, entries) = Ledger::open(folder, boot)?;
+    ///
+    /// `given` is set where the kernel has maps already: a number up to which earlier agents may have given all. Where they
+    /// have left no ledger it was [lost](Self::are_lost), and no number up to that one is given again.
+    pub(crate) fn open(folder: &Path, boot: &str, given: Option<u32>) -> Result<Self, LedgerError> {
+        let (ledger, entries) = Ledger::open(folder, boot, given)?;
         let mut book = Book {
+            are_lost: ledger.is_loss_marked()?,
             ledger,
             identities: Numbered::default(),
             rule_sets: Numbered::default(),
@@ -131,23 +137,20 @@ impl Definitions {
         Ok(Self { book: RwLock::new(book) })
     }
 
-    /// Whether nothing was known of this boot when it was opened.
-    pub(crate) fn is_new(&self) -> bool {
-        self.read().ledger.is_new
+    /// Whether what earlier agents had defined was lost, and [nobody has said](Self::loss_is_told) that it is told. That
+    /// outlives the agent, and the kernel.
+    pub(crate) fn are_lost(&self) -> bool {
+        self.read().are_lost
     }
 
-    /// Gives no number up to `last` any more: kernel tables may hold such, and what they meant is lost. Nobody is defined
-    /// under the last one, so that the ledger knows it.
-    pub(crate) fn leave_out(&self, last: u32) {
-        let mut book = self.write();
-        for entry in [
-            Entry::Identity(Identity { id: last, ..Identity::default() }.into()),
-            Entry::RuleSet(RuleSet { id: last, ..RuleSet::default() }.into()),
-            Entry::Service { id: last, namespace: String::new(), name: String::new() },
-        ] {
-            book.learn(entry.clone());
-            book.unwritten.push(entry);
+    /// The spool says that they were lost, or that need not be said.
+    pub(crate) fn loss_is_told(&self) -> Result<(), LedgerError> {
+        if self.are_lost() {
+            let mut book = self.write();
+            book.ledger.unmark_loss()?;
+            book.are_lost = false;
         }
+        Ok(())
     }
 
     /// The number of an identity; the content's own `id` does not matter.

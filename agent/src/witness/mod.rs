@@ -106,8 +106,8 @@ pub(crate) struct Parts {
     pub(crate) intervals: Intervals,
     /// Where it gives signs of life.
     pub(crate) life: Life,
-    /// Set where the spool was lost while the kernel's tables went on.
-    pub(crate) is_spool_lost: bool,
+    /// Whether what earlier agents took out of the ring is known, in the spool or because there were none.
+    pub(crate) is_ring_known: bool,
 }
 
 /// Up to where denials are in the spool. An epoch that was turned does not change any more, so that its entries have an
@@ -146,11 +146,11 @@ enum Refusal {
 impl Witness {
     /// Takes up the work where the spool says that it was left.
     pub(crate) fn new(parts: Parts, checkpoint: Option<&Checkpoint>) -> Result<Self, WitnessError> {
-        let Parts { mut outlet, spool, definitions, key, metrics, is_keeping_up, intervals, life, is_spool_lost } =
+        let Parts { mut outlet, spool, definitions, key, metrics, is_keeping_up, intervals, life, is_ring_known } =
             parts;
         let times = balance::Times { interval: intervals.state, settle: intervals.commit };
         let mut balance = Balance::resume(outlet.ring_id(), checkpoint, times);
-        if is_spool_lost {
+        if !is_ring_known {
             balance.forget();
         }
         let ours = checkpoint.filter(|checkpoint| checkpoint.ring == outlet.ring_id().to_string());
@@ -351,6 +351,9 @@ impl Witness {
                 Ok(()) => {
                     Step::JournalCommitted.reached();
                     self.journal.committed(count);
+                    if let Err(error) = self.definitions.loss_is_told() {
+                        tracing::warn!(%error, "the next start finds in the spool that the loss is told");
+                    }
                 }
                 Err(Refusal::Spool(SpoolError::BatchTooLarge { .. })) if count > 1 => most = count / 2,
                 Err(error @ Refusal::Spool(SpoolError::BatchTooLarge { .. })) => {

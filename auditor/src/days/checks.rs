@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::Command;
 
 use clap::Parser;
 use podwitness_seals::time::Time;
 use podwitness_tests::sealed_root::SealedRoot;
+use podwitness_tests::second_verifier::second_verifier;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::world::World;
@@ -22,8 +23,7 @@ struct Line {
 impl World {
     /// Everything is verified, with the keys that an auditor was given; what is left is what the model says.
     pub(super) fn verify(&mut self) {
-        let trusted = self.trusted.path().to_str().unwrap();
-        let found = findings(self.folder.path(), self.now, &["--trusted-keys", trusted]);
+        let found = findings(&self.ask());
         assert!(found.is_empty(), "at {}: {found:#?}", Time::from_micros(self.now));
         let there = SealedRoot::read(self.folder.path()).unwrap();
         let left: BTreeSet<_> =
@@ -32,6 +32,10 @@ impl World {
         let (more, less): (Vec<_>, Vec<_>) = (left.difference(&model).collect(), model.difference(&left).collect());
         assert!(left == model, "at {}: not deleted: {more:#?}; deleted: {less:#?}", Time::from_micros(self.now));
         self.newest.clear();
+    }
+
+    fn ask(&self) -> Value {
+        ask(self.folder.path(), self.now, &["--trusted-keys", self.trusted.path().to_str().unwrap()])
     }
 
     /// What has come since the last look is verified as a part: but for what the part begins with, nothing is found.
@@ -46,7 +50,7 @@ impl World {
             std::fs::create_dir_all(to.parent().unwrap()).unwrap();
             std::fs::hard_link(self.folder.path().join(&path), to).unwrap();
         }
-        for (code, object) in findings(part.path(), self.now, &["--part"]) {
+        for (code, object) in findings(&ask(part.path(), self.now, &["--part"])) {
             let is_first = match code.as_str() {
                 // The number of a seal is of one chain, across boots.
                 "chain-begins-late" => self
@@ -66,19 +70,17 @@ impl World {
         self.newest.clear();
     }
 
-    /// `verify.py` finds nothing either.
+    /// `verify.py` finds nothing either, and has checked the same.
     pub(super) fn second_opinion(&self) {
-        let found = podwitness_tests::path_in("PODWITNESS_PYTHON")
-            .or_else(|| podwitness_tests::cache().map(|cache| cache.join("python/bin/python")));
-        let python = found.expect("the Python of the tests: run deploy/dev/setup, or set PODWITNESS_PYTHON");
-        let output = Command::new(python)
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("verify.py"))
-            .args(["--as-of", &Time::from_micros(self.now).to_string(), "--trusted-keys"])
+        let output = second_verifier()
+            .unwrap()
+            .args(["-o", "json", "--as-of", &Time::from_micros(self.now).to_string(), "--trusted-keys"])
             .args([self.trusted.path(), self.folder.path()])
             .output()
             .unwrap();
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert!(output.status.success() && said.ends_with("good: 0 findings\n"), "verify.py says {said}");
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+        assert_eq!((said["result"].as_str(), output.status.code()), (Some("good"), Some(0)), "verify.py says {said:#}");
+        assert_eq!(said["checked"], self.ask()["checked"]);
     }
 }
 
@@ -100,12 +102,16 @@ fn is_of_chain(path: &str, seal: &str) -> bool {
         && path.rsplit_once('/').map(|(folder, _)| folder) == seal.rsplit_once('/').map(|(folder, _)| folder)
 }
 
-/// The code and the object of each finding.
-fn findings(root: &Path, now: i64, options: &[&str]) -> Vec<(String, String)> {
+/// What `podwitness verify` says.
+fn ask(root: &Path, now: i64, options: &[&str]) -> Value {
     let now = Time::from_micros(now).to_string();
     let line = ["verify", "--as-of", &now, root.to_str().unwrap()].into_iter().chain(options.iter().copied());
-    let told = verify::ask(&Line::parse_from(line).arguments).unwrap().to_json();
-    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
-    let of = |finding: &serde_json::Value| (text(&finding["code"]), text(&finding["object"]));
+    verify::ask(&Line::parse_from(line).arguments).unwrap().to_json()
+}
+
+/// The code and the object of each finding.
+fn findings(told: &Value) -> Vec<(String, String)> {
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let of = |finding: &Value| (text(&finding["code"]), text(&finding["object"]));
     told["findings"].as_array().unwrap().iter().map(of).collect()
 }

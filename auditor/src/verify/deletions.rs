@@ -8,6 +8,7 @@ use podwitness_seals::seal::{Asked, GRACE_SECONDS, NamespaceRetention, SealedObj
 use podwitness_seals::time::Time;
 
 use super::context::Context;
+use super::document::Loaded;
 use super::finding::{FindingCode, NoteCode};
 use super::inventory::PathName;
 use super::links;
@@ -24,6 +25,8 @@ pub(super) struct Deletions {
 /// A deletion, without what it lists.
 pub(super) struct Known {
     pub(super) path: String,
+    /// Whose evidence it may list.
+    cluster: String,
     /// When it was signed.
     pub(super) time: Time,
     retention: Vec<NamespaceRetention>,
@@ -56,19 +59,10 @@ impl Deletions {
         let mut deletions = Self::default();
         for (chain, newest) in chains {
             let listing = links::list(context, chain, *newest)?;
-            let mut highest = 0;
-            links::follow::<Deletion>(
-                context,
-                chain,
-                &listing,
-                |document, content, _| {
-                    highest = content.deletion;
-                    deletions.add(&document.path, content);
-                },
-                || Ok(()),
-            )?;
-            for (number, path) in links::stray_signatures(chain, &listing) {
-                if number == highest + 1 {
+            let add = |document: &Loaded<_>, content: &Deletion, _: Option<&_>| deletions.add(&document.path, content);
+            links::follow::<Deletion>(context, chain, &listing, add, || Ok(()))?;
+            for (is_next, path) in links::stray_signatures(chain, &listing) {
+                if is_next {
                     context.report.note(NoteCode::SignatureAhead, Some(&path), NoteCode::SignatureAhead.meaning());
                 } else {
                     let why = "there is no deletion of its name";
@@ -83,6 +77,7 @@ impl Deletions {
         let deletion = self.documents.len();
         self.documents.push(Known {
             path: path.to_owned(),
+            cluster: content.cluster.clone(),
             time: content.time,
             retention: content.retention.clone(),
             default: content.default_seconds.max(content.minimum_seconds),
@@ -103,11 +98,17 @@ impl Deletions {
         &self.documents[deletion]
     }
 
-    /// The deletions that list `object`, which the seal at `seal` lists, as it does.
-    pub(super) fn of<'a>(&'a self, object: &SealedObject, seal: &str) -> impl Iterator<Item = usize> + use<'a> {
+    /// The deletions of `cluster` that list `object` as its seal at `seal` does, which is of that cluster.
+    pub(super) fn of<'a>(
+        &'a self,
+        cluster: &'a str,
+        object: &SealedObject,
+        seal: &str,
+    ) -> impl Iterator<Item = usize> + use<'a> {
         let expected = entry(&object.sha256, object.bytes, object.rows, object.retain_until, seal);
         let listed = self.objects.get(&PathName::of(&object.path)).into_iter().flatten();
-        let same = listed.filter(move |listed| listed.entry == expected);
+        let same =
+            listed.filter(move |listed| listed.entry == expected && self.documents[listed.deletion].cluster == cluster);
         same.inspect(|listed| listed.confirmed.store(true, Ordering::Relaxed)).map(|listed| listed.deletion)
     }
 
@@ -116,10 +117,10 @@ impl Deletions {
         self.objects.contains_key(&PathName::of(path))
     }
 
-    /// Whether a deletion lists `object`, which the seal at `seal` lists. Tells where it must not.
-    pub(super) fn lists(&self, context: &Context<'_>, object: &SealedObject, seal: &str) -> bool {
-        for deletion in self.of(object, seal) {
-            let Known { path, time, retention, default } = self.get(deletion);
+    /// Whether a deletion lists `object`, which the seal at `seal`, of `cluster`, lists. Tells where it must not.
+    pub(super) fn lists(&self, context: &Context<'_>, cluster: &str, object: &SealedObject, seal: &str) -> bool {
+        for deletion in self.of(cluster, object, seal) {
+            let Known { path, time, retention, default, .. } = self.get(deletion);
             let tell = |why: String| context.report.finding(FindingCode::RetentionEarly, &object.path, Some(path), why);
             // A deletion that is dated tomorrow says nothing of today.
             let time = *time.min(&context.as_of.after(GRACE_SECONDS));
@@ -135,7 +136,7 @@ impl Deletions {
         self.names(&object.path)
     }
 
-    /// Tells what deletions list that no seal lists so. To be asked when all seals are read.
+    /// Tells what deletions list that no seal of their cluster lists so. To be asked when all seals are read.
     pub(super) fn tell_unlisted(&self, context: &Context<'_>) -> Result<(), Failure> {
         let unconfirmed: HashSet<usize> = self
             .objects
@@ -157,8 +158,10 @@ impl Deletions {
                         && !listed.confirmed.load(Ordering::Relaxed)
                 };
                 if listed.any(is_so) {
-                    let why =
-                        "a deletion lists it, and no seal lists an object with this hash, size, rows and time there";
+                    let why = format!(
+                        "a deletion lists it, and no seal of {} lists an object with this hash, size, rows and time there",
+                        content.cluster
+                    );
                     context.report.finding(FindingCode::RetentionEarly, &object.path, Some(path), why);
                 }
             }

@@ -86,6 +86,8 @@ words! {
         SignatureAhead = "signature-ahead", "signatures wait for their documents, which are next in their chains";
         NotDeletedYet = "not-deleted-yet", "objects are listed by a deletion and still there";
         NotInPart = "not-in-part", "objects are listed by seals and not in this part";
+        NotLocked = "not-locked", "no lock was asked for these, and they must be kept still: who may delete there can do it early";
+        LockShorter = "lock-shorter", "the store locks these for a shorter time than their seals say, or not at all: who may delete there can do it early";
         NotChecked = "not-checked", "this kind of store is not asked for older versions and delete markers: it may hide some";
     }
 }

@@ -45,10 +45,12 @@ pub(super) fn list(context: &Context<'_>, chain: &ChainName, newest: u64) -> Res
     Ok(listing)
 }
 
-/// Signatures without their documents, by number.
-pub(super) fn stray_signatures(chain: &ChainName, listing: &Listing) -> Vec<(u64, String)> {
-    let strays = listing.iter().filter(|(_, presence)| !presence.document);
-    strays.map(|((number, file), _)| (*number, format!("{}/{file}{SIGNATURE_SUFFIX}", chain.folder()))).collect()
+/// Signatures without their documents, each with whether that is the next one of the chain.
+pub(super) fn stray_signatures(chain: &ChainName, listing: &Listing) -> Vec<(bool, String)> {
+    let (there, strays): (Vec<_>, Vec<_>) = listing.iter().partition(|(_, presence)| presence.document);
+    let next = there.last().map_or(0, |((number, _), _)| *number) + 1;
+    let path = |file: &str| format!("{}/{file}{SIGNATURE_SUFFIX}", chain.folder());
+    strays.into_iter().map(|((number, file), _)| (*number == next, path(file))).collect()
 }
 
 /// Reads the documents of `chain` in order and tells what does not hold between them. `each` gets every document whose

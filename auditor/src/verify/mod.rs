@@ -8,8 +8,8 @@
 //!    while others go on writing. What comes later is not asked about.
 //! 2. *Deletions* (`deletions`), and then *each chain of seals* (`seals`), a piece at a time: its documents are read
 //!    and their signatures checked side by side (`document`), then what must hold between them in order (`links`,
-//!    `sequences`), then what they list, side by side again (`object`: bytes; `content`: rows), and at its end whether
-//!    deletions regarded what it asked for (`wishes`).
+//!    `sequences`), then what they list, side by side again (`object`: bytes; `locks`: the store's own; `content`: rows), and at
+//!    its end whether deletions regarded what it asked for (`wishes`).
 //! 3. *What no seal lists* (`unsealed`), and what a store with versions hides (`versions`).
 //!
 //! # Memory
@@ -27,6 +27,7 @@ mod finding;
 mod inventory;
 mod keys;
 mod links;
+mod locks;
 mod names;
 mod object;
 mod output;
@@ -56,6 +57,7 @@ use self::deletions::Deletions;
 use self::finding::FindingCode;
 use self::inventory::Inventory;
 use self::keys::Keys;
+use self::locks::Locks;
 use self::names::{ChainName, FOLDERS, Name};
 pub(crate) use self::output::Outcome;
 use self::progress::Progress;
@@ -140,11 +142,13 @@ fn verify(arguments: &Arguments, root: &Root, told: &Told) -> Result<Outcome, Fa
     let documents = list_documents(root, &report)?;
     let inventory = list_objects(root, &report)?;
     let keys = Keys::read(root, arguments.trusted_keys.as_deref(), &report)?;
+    let locks = Locks::ask(root, &report)?;
     let progress = Progress::new(inventory.bytes());
     let context = Context {
         root,
         keys: &keys,
         inventory: &inventory,
+        locks: &locks,
         report: &report,
         progress: &progress,
         as_of,

@@ -26,8 +26,8 @@ const END: usize = 64;
 /// Of a file of no more bytes than this all are kept in memory from the hash on.
 const READ_AS_A_WHOLE: u64 = 16 << 20;
 
-/// Checks `object`, which the seal at `seal` lists, whose sequence has `gaps` within it. Gives its rows where it is there
-/// and as it was sealed.
+/// Checks `object`, which the seal at `seal` lists, whose sequence has `gaps` within it. Where its bytes are there as they
+/// were sealed, gives how many rows can be read in them.
 pub(super) fn check(
     context: &Context<'_>,
     deletions: &Deletions,
@@ -45,7 +45,7 @@ pub(super) fn check(
     if !is_named_so {
         tell(FindingCode::ObjectContradicts, "its path does not follow from what its seal says of it".to_owned());
     }
-    let is_deleted = deletions.lists(context, object, seal);
+    let is_deleted = deletions.lists(context, &chain.cluster, object, seal);
     let there = match context.inventory.size(&object.path) {
         Some(bytes) => context.root.object(&object.path)?.map(|file| (file, bytes)),
         None => None,
@@ -74,6 +74,7 @@ pub(super) fn check(
         tell(FindingCode::ObjectAltered, format!("its SHA-256 is {sha256}, and its seal says {}", object.sha256));
         return Ok(None);
     }
+    context.locks.compare(context.report, object, context.as_of)?;
     let examined = match read {
         Some(read) => content::examine(read, &claims, gaps),
         None => content::examine(file, &claims, gaps),
@@ -89,7 +90,7 @@ pub(super) fn check(
         }
         Err(why) => {
             tell(FindingCode::ObjectContradicts, format!("it cannot be read as Parquet: {why}"));
-            Ok(None)
+            Ok(Some(0))
         }
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::finding::FindingCode;
 use super::report::Found;
-use super::seals::{ChainOfSeals, Checked};
+use super::seals::{ChainOfSeals, Checked, Newest};
 
 /// A finished verification.
 pub(crate) struct Outcome {
@@ -37,8 +37,13 @@ impl Outcome {
     /// When the sealed windows begin and end.
     fn period(&self) -> (Option<Time>, Option<Time>) {
         let start = self.chains.iter().filter_map(|chain| chain.start).min();
-        let end = self.chains.iter().filter_map(|chain| chain.newest.as_ref()).map(|newest| newest.end).max();
+        let end = self.sealed_chains().map(|(_, newest)| newest.end).max();
         (start, end)
+    }
+
+    /// The chains with a seal that can be used, each with its newest.
+    fn sealed_chains(&self) -> impl Iterator<Item = (&ChainOfSeals, &Newest)> {
+        self.chains.iter().filter_map(|chain| Some((chain, chain.newest.as_ref()?)))
     }
 
     /// The shape that section 7.1 of the format describes.
@@ -46,16 +51,13 @@ impl Outcome {
         let sum = self.sum();
         let (start, end) = self.period();
         let chains: Vec<_> = self
-            .chains
-            .iter()
-            .map(|chain| {
+            .sealed_chains()
+            .map(|(chain, newest)| {
                 json!({
                     "cluster": chain.name.cluster, "node": chain.name.node,
                     "seals": chain.checked.seals, "objects": chain.checked.objects, "bytes": chain.checked.bytes,
-                    "rows": chain.checked.rows, "start": chain.start,
-                    "end": chain.newest.as_ref().map(|newest| newest.end),
-                    "last": chain.newest.as_ref().map(|newest| newest.last),
-                    "newest_sha256": chain.newest.as_ref().map(|newest| &newest.sha256),
+                    "rows": chain.checked.rows, "start": chain.start, "end": newest.end, "last": newest.last,
+                    "newest_sha256": newest.sha256,
                 })
             })
             .collect();
@@ -163,20 +165,12 @@ impl Outcome {
             sum.seals,
             self.deletions
         )?;
-        for chain in &self.chains {
-            let checked = chain.checked;
-            write!(
-                page,
-                "  {}: {} seals, {} objects, {} rows",
-                chain.name, checked.seals, checked.objects, checked.rows
-            )?;
-            match (&chain.start, &chain.newest) {
-                (Some(start), Some(newest)) => {
-                    let end = if newest.last { "a clean end" } else { "going on" };
-                    writeln!(page, ", from {start} to {} ({end}); newest seal {}", newest.end, newest.sha256)?;
-                }
-                _ => writeln!(page)?,
-            }
+        for (chain, newest) in self.sealed_chains() {
+            let Checked { seals, objects, rows, .. } = chain.checked;
+            write!(page, "  {}: {seals} seals, {objects} objects, {rows} rows", chain.name)?;
+            let start = chain.start.map_or(String::new(), |start| format!("from {start} "));
+            let end = if newest.last { "a clean end" } else { "going on" };
+            writeln!(page, ", {start}to {} ({end}); newest seal {}", newest.end, newest.sha256)?;
         }
         Ok(())
     }

@@ -22,9 +22,10 @@ use crate::failure::Failure;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Checked {
     pub(super) seals: u64,
-    /// Objects that are there, of those that seals list.
+    /// Objects that are there as they were sealed, each as often as seals list it.
     pub(super) objects: u64,
     pub(super) bytes: u64,
+    /// Those of them that can be read.
     pub(super) rows: u64,
 }
 
@@ -32,7 +33,6 @@ pub(super) struct Checked {
 #[derive(Clone, Debug)]
 pub(super) struct Newest {
     pub(super) path: String,
-    pub(super) number: u64,
     pub(super) sha256: String,
     pub(super) end: Time,
     pub(super) last: bool,
@@ -126,9 +126,8 @@ pub(super) fn check(
     chain.checked = Checked { seals: chain.checked.seals, ..content };
     chain.tell_end(context);
     wishes.tell(context, deletions, &chain.name);
-    for (number, path) in links::stray_signatures(&chain.name, &listing) {
-        let is_next = chain.goes_on().is_some_and(|newest| number == newest.number + 1);
-        if is_next {
+    for (is_next, path) in links::stray_signatures(&chain.name, &listing) {
+        if is_next && chain.goes_on().is_some() {
             context.report.note(NoteCode::SignatureAhead, Some(&path), NoteCode::SignatureAhead.meaning());
         } else {
             context.report.finding(FindingCode::SignatureStray, &path, None, "there is no seal of its name");
@@ -155,7 +154,6 @@ impl ChainOfSeals {
         let age = context.as_of.micros().saturating_sub(seal.window.end.micros());
         self.newest = Some(Newest {
             path: document.path.clone(),
-            number: seal.seal,
             sha256: document.sha256.clone(),
             end: seal.window.end,
             last: seal.last,

@@ -40,7 +40,7 @@ impl Wishes {
             retention: same.unwrap_or_else(|| seal.retention.as_slice().into()),
         });
         for object in &seal.objects {
-            for deletion in deletions.of(object, path) {
+            for deletion in deletions.of(&seal.cluster, object, path) {
                 let latest = self.deleted.entry((deletion, object.namespace.clone())).or_insert(object.last_time);
                 *latest = object.last_time.max(*latest);
             }

@@ -1,10 +1,11 @@
-//! The command over a root, and what it answered.
+//! Both verifiers over a root, and what they answered.
 
 use std::collections::BTreeSet;
 use std::process::{Command, Output};
 
 use chrono::{DateTime, SecondsFormat};
 use podwitness_tests::sealed_root::SealedRoot;
+use podwitness_tests::second_verifier::second_verifier;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -28,19 +29,24 @@ impl Asked {
         Self { folder, as_of }
     }
 
+    /// What `podwitness verify` says.
     pub(crate) fn run(&self, options: &[&str]) -> Output {
-        let as_of = DateTime::from_timestamp_micros(self.as_of).unwrap().to_rfc3339_opts(SecondsFormat::Micros, true);
-        Command::new(env!("CARGO_BIN_EXE_podwitness"))
-            .args(["verify", "--as-of", &as_of])
-            .args(options)
-            .arg(self.folder.path().join("root"))
-            .output()
-            .unwrap()
+        self.put_to(Command::new(env!("CARGO_BIN_EXE_podwitness")).arg("verify"), options)
     }
 
-    /// With `-o json` and `options`.
+    fn put_to(&self, verifier: &mut Command, options: &[&str]) -> Output {
+        let as_of = DateTime::from_timestamp_micros(self.as_of).unwrap().to_rfc3339_opts(SecondsFormat::Micros, true);
+        let root = self.folder.path().join("root");
+        verifier.args(["--as-of", &as_of]).args(options).arg(root).output().unwrap()
+    }
+
+    /// What it says with `-o json` and `options`, which `verify.py` says too.
     pub(crate) fn answer(&self, options: &[&str]) -> Answer {
-        Answer::of(&self.run(&[&["-o", "json"], options].concat()))
+        let options = [&["-o", "json"], options].concat();
+        let answer = Answer::of(&self.run(&options));
+        let other = Answer::of(&self.put_to(&mut second_verifier().unwrap(), &options));
+        assert_eq!((answer.code, answer.facts()), (other.code, other.facts()), "the verifiers do not agree");
+        answer
     }
 }
 
@@ -50,6 +56,19 @@ impl Answer {
         let told = String::from_utf8_lossy(&output.stderr);
         let json = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {told}"));
         Self { code: output.status.code(), json }
+    }
+
+    /// All of it but the sentences, and which document says otherwise.
+    fn facts(&self) -> Value {
+        let mut facts = self.json.clone();
+        for list in ["findings", "admissions", "notes"] {
+            let said = facts[list].as_array_mut().unwrap();
+            for one in &mut *said {
+                one.as_object_mut().unwrap().retain(|key, _| !["message", "seal"].contains(&key.as_str()));
+            }
+            said.sort_by_cached_key(ToString::to_string);
+        }
+        facts
     }
 
     /// The findings as `code object`.

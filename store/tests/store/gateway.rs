@@ -5,8 +5,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use futures_util::TryStreamExt as _;
-use podwitness_store::{FailureKind, LockPolicy, Marker, ObjectLock, Store, Version};
+use podwitness_store::{FailureKind, LockPolicy, ObjectLock, Store, Version};
 use podwitness_store_fixture::Gateway;
+
+use crate::conformance;
 
 const BYTES: Bytes = Bytes::from_static(b"evidence");
 /// As names with every kind of character are encoded in paths.
@@ -25,6 +27,18 @@ fn soon(seconds: i64) -> DateTime<Utc> {
     Utc::now() + TimeDelta::seconds(seconds)
 }
 
+/// A client of the bucket `locked` that knows nothing of ours.
+fn other_client(gateway: &Gateway) -> object_store::aws::AmazonS3Builder {
+    let environment = gateway.environment();
+    object_store::aws::AmazonS3Builder::new()
+        .with_url("s3://locked")
+        .with_endpoint(&environment[3].1)
+        .with_allow_http(true)
+        .with_checksum_algorithm(object_store::aws::Checksum::SHA256)
+        .with_access_key_id(&environment[0].1)
+        .with_secret_access_key(&environment[1].1)
+}
+
 /// Waits until the server's clock, which is ours, has passed `until`.
 async fn wait_for(until: DateTime<Utc>) {
     while Utc::now() <= until {
@@ -33,46 +47,22 @@ async fn wait_for(until: DateTime<Utc>) {
 }
 
 #[tokio::test]
-async fn what_was_put_is_read_listed_and_never_replaced() {
+async fn what_was_put_is_read_listed_deleted_and_never_replaced() {
     let gateway = Gateway::start().await;
     for bucket in ["plain", "locked"] {
         let store = store(&gateway, bucket).await;
-        assert_eq!(store.marker().await.unwrap(), Marker::Absent);
-        store.claim_root().await.unwrap();
-        store.claim_root().await.unwrap();
-        assert_eq!(store.marker().await.unwrap(), Marker::Current);
-        for _ in 0..2 {
-            store.put_once(PATH, BYTES).await.unwrap();
-        }
-        let error = store.put_once(PATH, Bytes::from_static(b"evidencE")).await.unwrap_err();
-        assert_eq!(error.kind, FailureKind::Conflict, "{error}");
-        assert_eq!(store.get(PATH).await.unwrap(), Some(BYTES));
-        assert_eq!(store.size(PATH).await.unwrap(), Some(8));
-        let mut listed: Vec<_> = store.list("").try_collect().await.unwrap();
-        listed.sort();
-        assert_eq!(listed.iter().map(|object| object.path.as_str()).collect::<Vec<_>>(), ["podwitness.json", PATH]);
+        conformance::keeps_what_was_put(&store).await;
+        // Nothing is left of what was deleted.
         let found = versions(&store, "verdicts").await;
-        assert_eq!(found.iter().map(|version| version.path.as_str()).collect::<Vec<_>>(), [PATH], "{found:?}");
-        store.delete(PATH).await.unwrap();
-        store.delete(PATH).await.unwrap();
-        assert_eq!(versions(&store, "verdicts").await, []);
+        let paths: Vec<_> = found.iter().map(|version| version.path.as_str()).collect();
+        assert_eq!(paths, ["verdicts/cluster=a/other.parquet"], "{found:?}");
     }
 }
 
 #[tokio::test]
 async fn of_two_that_put_one_object_at_once_one_wins_and_the_other_is_told() {
     let gateway = Gateway::start().await;
-    let store = store(&gateway, "plain").await;
-    let put = |bytes: &'static [u8]| {
-        let store = store.clone();
-        async move { store.put_once(PATH, Bytes::from_static(bytes)).await }
-    };
-    let (first, second) = tokio::join!(put(b"first"), put(b"second"));
-    let error = match (first, second) {
-        (Ok(()), Err(error)) | (Err(error), Ok(())) => error,
-        both => panic!("{both:?}"),
-    };
-    assert!(matches!(error.kind, FailureKind::Conflict | FailureKind::Unavailable), "{error}");
+    conformance::has_one_of_two_win(&store(&gateway, "plain").await).await;
 }
 
 #[tokio::test]
@@ -85,6 +75,7 @@ async fn a_locked_object_goes_after_its_time_and_not_before() {
     assert!(until >= asked && until < asked + TimeDelta::seconds(1) && until.timestamp_subsec_nanos() == 0, "{until}");
     // An answer that was lost is no other lock.
     assert_eq!(store.put_locked(PATH, BYTES, asked).await.unwrap(), Some(until));
+    assert_eq!(store.locked_until(PATH).await.unwrap(), Some(until), "the server says so itself");
 
     let error = store.delete(PATH).await.unwrap_err();
     assert_eq!((error.kind, error.action), (FailureKind::Locked, "delete"), "{error}");
@@ -102,14 +93,7 @@ async fn what_hides_or_replaces_an_object_is_seen_in_its_versions() {
     let store = store(&gateway, "locked").await;
     let until = store.put_locked(PATH, BYTES, soon(2)).await.unwrap().unwrap();
     // Any other client does this, in spite of the lock.
-    let other = object_store::aws::AmazonS3Builder::new()
-        .with_url("s3://locked")
-        .with_endpoint(gateway.environment()[3].1.clone())
-        .with_allow_http(true)
-        .with_access_key_id(&gateway.environment()[0].1)
-        .with_secret_access_key(&gateway.environment()[1].1)
-        .build()
-        .unwrap();
+    let other = other_client(&gateway).build().unwrap();
     let key = object_store::path::Path::parse(format!("some/prefix/{PATH}")).unwrap();
     object_store::ObjectStoreExt::put(&other, &key, "other".into()).await.unwrap();
     object_store::ObjectStoreExt::delete(&other, &key).await.unwrap();
@@ -132,6 +116,21 @@ async fn what_hides_or_replaces_an_object_is_seen_in_its_versions() {
     wait_for(until).await;
     store.delete(PATH).await.unwrap();
     assert_eq!(versions(&store, "").await, []);
+}
+
+#[tokio::test]
+async fn a_lock_that_can_be_lifted_is_none() {
+    let gateway = Gateway::start().await;
+    let store = store(&gateway, "locked").await;
+    let until = soon(2).to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let headers = [("x-amz-object-lock-mode", "GOVERNANCE"), ("x-amz-object-lock-retain-until-date", &until)];
+    let headers = headers.map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()));
+    let options = object_store::ClientOptions::new().with_default_headers(headers.into_iter().collect());
+    let other = other_client(&gateway).with_client_options(options.with_allow_http(true)).build().unwrap();
+    let key = object_store::path::Path::parse(format!("some/prefix/{PATH}")).unwrap();
+    object_store::ObjectStoreExt::put(&other, &key, BYTES.into()).await.unwrap();
+    assert_eq!(store.delete(PATH).await.unwrap_err().kind, FailureKind::Locked, "it is locked");
+    assert_eq!(store.locked_until(PATH).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -159,6 +158,7 @@ async fn what_need_not_be_kept_any_more_or_is_not_to_be_locked_is_not() {
     assert_eq!(store.put_locked("keys/past.pem", BYTES, past).await.unwrap(), None);
     assert_eq!(off.put_locked("keys/off.pem", BYTES, soon(3600)).await.unwrap(), None);
     for path in ["keys/past.pem", "keys/off.pem"] {
+        assert_eq!(store.locked_until(path).await.unwrap(), None, "{path}");
         store.delete(path).await.unwrap();
     }
 }
@@ -181,6 +181,7 @@ async fn a_bucket_that_is_not_there_is_told_whatever_is_asked() {
     assert_eq!(store.put_once("a", BYTES).await.unwrap_err().kind, FailureKind::Missing);
     assert_eq!(store.get("a").await.unwrap_err().kind, FailureKind::Missing);
     assert_eq!(store.stream("a").await.err().unwrap().kind, FailureKind::Missing);
+    assert_eq!(store.locked_until("a").await.unwrap_err().kind, FailureKind::Missing);
     assert_eq!(store.delete("a").await.unwrap_err().kind, FailureKind::Missing);
     let listed = store.list("").try_collect::<Vec<_>>().await;
     assert_eq!(listed.unwrap_err().kind, FailureKind::Missing);

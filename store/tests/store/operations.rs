@@ -8,6 +8,7 @@ use futures_util::TryStreamExt as _;
 use podwitness_store::{FailureKind, Object, Store, StoreError, url_of};
 use tempfile::TempDir;
 
+use crate::conformance;
 use crate::server::{Request, Server};
 
 const BYTES: Bytes = Bytes::from_static(b"evidence");
@@ -22,6 +23,14 @@ fn s3(server: &Server) -> Store {
 
 async fn refusal(store: &Store) -> StoreError {
     store.put_once("a/b.parquet", BYTES).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_folder_keeps_what_was_put_and_has_one_of_two_win() {
+    let root = TempDir::new().unwrap();
+    let store = folder(&root.path().join("root"));
+    conformance::keeps_what_was_put(&store).await;
+    conformance::has_one_of_two_win(&store).await;
 }
 
 #[tokio::test]

@@ -52,7 +52,7 @@ pub(crate) enum Way {
 /// A step that is added needs its way here.
 pub(crate) fn way_to(step: Step) -> Way {
     match step {
-        Step::SpoolOpened | Step::MapsOpened | Step::Begun | Step::TakenUp => Way::Start,
+        Step::SpoolOpened | Step::DefinitionsOpened | Step::MapsOpened | Step::Begun | Step::TakenUp => Way::Start,
         Step::TrailsKept | Step::Defined | Step::Filled | Step::Switched | Step::Hooked => Way::Change,
         Step::Swept
         | Step::JournalRead

@@ -5,12 +5,16 @@ use std::fs;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use podwitness_agent::step::Step;
 use podwitness_lab::Program;
 use podwitness_policy::Protocol;
-use podwitness_tests::scenario::{Scenario, wait};
+use podwitness_tests::scenario::{LIMIT, Scenario, wait};
+use podwitness_tests::second_verifier::second_verifier;
 use podwitness_tests::traffic::{ANSWER_LIMIT, Sent};
 use serde_json::Value;
 
+use crate::agent_steps::{Way, way_to};
+use crate::coverage::Desk;
 use crate::field::{Field, OPEN, openings};
 
 /// Waits until it has given up, and says what it said.
@@ -35,16 +39,13 @@ fn codes(answer: &Value, list: &str) -> BTreeMap<String, u64> {
 fn verify(scenario: &Scenario) -> Result<Value> {
     let this = std::env::current_exe()?;
     let podwitness = this.ancestors().nth(2).context("a test runs in deps")?.join("podwitness");
-    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../auditor/verify.py");
-    let python = podwitness_tests::cache().context("there is a cache")?.join("python/bin/python");
     let mut answers = Vec::new();
-    for mut verifier in [Command::new(podwitness), Command::new(python)] {
-        let by_python = answers.len() == 1;
-        let verifier = if by_python { verifier.arg(&script) } else { verifier.arg("verify") };
+    for verifier in [Command::new(podwitness).arg("verify"), &mut second_verifier()?] {
         let output = verifier.args(["-o", "json"]).arg(scenario.installation.evidence_path()).output()?;
         let answer: Value = serde_json::from_slice(&output.stdout).with_context(|| format!("{output:?}"))?;
         answers.push(answer);
     }
+    ensure!(answers[0]["checked"] == answers[1]["checked"], "{answers:#?}");
     for list in ["findings", "admissions"] {
         ensure!(codes(&answers[0], list) == codes(&answers[1], list), "{answers:#?}");
     }
@@ -71,6 +72,58 @@ fn what_was_put_and_not_sealed_before_the_loss_is_found_and_nothing_else() -> Re
     Ok(())
 }
 
+/// Removes all that is in the spool. The folder itself is the administrator's, with the groups that the two programs need.
+fn remove_spool(scenario: &Scenario) -> Result<()> {
+    for entry in fs::read_dir(scenario.installation.spool_path())? {
+        let path = entry?.path();
+        if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
+    }
+    Ok(())
+}
+
+/// Each step that an agent comes to on its way to say it, and the one at which it has said it and does not know that yet.
+#[test]
+fn a_loss_is_told_once_wherever_the_agent_that_finds_it_is_killed() -> Result<()> {
+    let is_on_the_way = |step: &Step| {
+        way_to(*step) == Way::Start || matches!(step, Step::Swept | Step::JournalRead | Step::JournalCommitted)
+    };
+    let steps: Vec<Step> = Step::ALL.iter().copied().filter(is_on_the_way).collect();
+    let mut scenario = Scenario::new()?.set("seal.interval", "1s");
+    let field = Field::make(&scenario)?;
+    scenario.start()?;
+    let mut sent = vec![field.send(0, 1, Protocol::Tcp, OPEN)?];
+    let mut opened = openings(&sent);
+    for step in &steps {
+        scenario.wait_settled(opened)?;
+        scenario.stop_agent()?;
+        scenario.stop_exporter()?;
+        remove_spool(&scenario)?;
+        scenario.start_exporter()?;
+        scenario.start_agent_to(&format!("{}:1", step.name()))?;
+        wait("the agent has come to the step", || Ok(scenario.agent()?.is_held()?))
+            .with_context(|| step.name().to_owned())?;
+        crate::killed::kill(&mut scenario.agent)?;
+        scenario.start_agent()?;
+        scenario.wait_agent()?;
+        scenario.exporter()?.wait_ready(LIMIT)?;
+        sent.push(field.send(0, 1, Protocol::Tcp, OPEN)?);
+        opened = openings(&sent);
+    }
+    let evidence = scenario.stop(opened)?;
+
+    let told = Desk::over(&scenario)?.texts("SELECT boot FROM coverage WHERE event = 'records-lost'")?;
+    let boots: BTreeSet<&String> = told.iter().collect();
+    ensure!(told.len() == steps.len() && boots.len() == told.len(), "of {} losses are told {told:?}", steps.len());
+    for sent in &sent {
+        let rows = evidence.events("open").filter(|row| row.src.port == Some(sent.local.port())).count();
+        ensure!(rows == openings(&[*sent]), "{sent:?} is there {rows} times");
+    }
+    let answer = verify(&scenario)?;
+    ensure!(codes(&answer, "findings").is_empty(), "{answer:#}");
+    ensure!(codes(&answer, "admissions").get("loss") == Some(&(steps.len() as u64)), "{answer:#}");
+    Ok(())
+}
+
 /// Loses the spool of a node that seals so often, before or after a seal; what the verifiers say, and the boots of records.
 fn lose(interval: &str, is_sealed: bool) -> Result<(Value, Vec<String>)> {
     let mut scenario = Scenario::new()?.set("seal.interval", interval);
@@ -92,11 +145,7 @@ fn lose(interval: &str, is_sealed: bool) -> Result<(Value, Vec<String>)> {
     let seals = |scenario: &Scenario| scenario.exporter_metric("podwitness_exporter_seals_total");
     let before_this = seals(&scenario)?;
     wait("it is sealed", || Ok(!is_sealed || seals(&scenario)? >= before_this + 2))?;
-    // The folder itself is the administrator's, with the groups that the two programs need.
-    for entry in fs::read_dir(scenario.installation.spool_path())? {
-        let path = entry?.path();
-        if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
-    }
+    remove_spool(&scenario)?;
     // Something that the agent has to write down, and cannot.
     before.push(field.send(0, 1, Protocol::Tcp, OPEN)?);
     let told = given_up(&mut scenario.agent)?;

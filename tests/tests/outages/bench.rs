@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
@@ -17,7 +17,7 @@ use nix::unistd::Pid;
 use podwitness_spool::{Checkpoint, Origin, Record, Writer, WriterOptions};
 use podwitness_store_fixture::{Gateway, Proxy};
 use podwitness_tests::sealed_root::records::{self, Dictionary};
-use podwitness_tests::{cache, path_in};
+use podwitness_tests::second_verifier::second_verifier;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -120,19 +120,17 @@ impl Bench {
 
     /// Both verifiers say that nothing is found. Returns how many rows there are, and the codes of what is admitted.
     pub(crate) fn ask(&self) -> (u64, BTreeSet<String>) {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../auditor/verify.py");
         let mut by_us = Command::new(built("podwitness"));
-        let mut by_python = Command::new(python());
-        let [one, other] = [by_us.arg("verify"), by_python.arg(script)].map(|verifier| {
+        let [one, other] = [by_us.arg("verify"), &mut second_verifier().unwrap()].map(|verifier| {
             let output = verifier.args(["-o", "json"]).arg(&self.root).output().unwrap();
             let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
             assert_eq!(answer["result"], "good", "{answer:#}");
             let admissions = answer["admissions"].as_array().unwrap().iter();
             let codes = admissions.map(|admission| admission["code"].as_str().unwrap().to_owned()).collect();
-            (answer["checked"]["rows"].as_u64().unwrap(), codes)
+            (answer["checked"].clone(), codes)
         });
         assert_eq!(one, other, "the verifiers do not agree");
-        one
+        (one.0["rows"].as_u64().unwrap(), one.1)
     }
 }
 
@@ -295,13 +293,6 @@ pub(crate) fn built(program: &str) -> PathBuf {
     let path = this.ancestors().nth(2).expect("a test runs in deps").join(program);
     assert!(path.is_file(), "{} is not built: cargo build -p {program}", path.display());
     path
-}
-
-fn python() -> PathBuf {
-    let found = path_in("PODWITNESS_PYTHON").or_else(|| cache().map(|cache| cache.join("python/bin/python")));
-    found.filter(|path| path.is_file()).expect(
-        "the Python of the tests is not here: run deploy/dev/setup, or set PODWITNESS_PYTHON to one with cryptography and duckdb",
-    )
 }
 
 /// Runs what the server is asked.

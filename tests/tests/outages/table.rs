@@ -75,7 +75,7 @@ fn course(operation: Operation, fault: Fault) -> Option<Course> {
         | Operation::PutSeal => true,
         Operation::AskLock | Operation::List | Operation::Get => false,
         // podwitness verify asks for them: see `verified`.
-        Operation::ListVersions => return None,
+        Operation::ListVersions | Operation::AskRetention => return None,
     };
     Some(match (operation, fault) {
         (_, Fault::RequestCut) if !has_body => return None,

@@ -7,7 +7,8 @@ use podwitness_store_fixture::{Fault, Operation};
 use crate::bench::{Bench, built, gateway};
 
 /// What `podwitness verify` asks of a store.
-const ASKED: [Operation; 3] = [Operation::List, Operation::ListVersions, Operation::Get];
+const ASKED: [Operation; 5] =
+    [Operation::AskLock, Operation::List, Operation::ListVersions, Operation::Get, Operation::AskRetention];
 
 /// What each attempt of a request meets, with what is said of it.
 const FAULTS: [(Fault, &str); 7] = [
@@ -46,12 +47,20 @@ fn a_store_that_fails_is_no_finding() {
             bench.proxy().hurt(operation, fault);
             let (code, told) = verify();
             assert!(bench.proxy().hurts(operation) > hurts, "{operation:?} is not asked for");
-            assert_eq!(code, Some(2), "{operation:?}, {fault:?}: {told}");
-            assert!(told.contains(said), "{operation:?}, {fault:?}: {told}");
+            let of_locks = matches!(operation, Operation::AskLock | Operation::AskRetention);
+            if of_locks && matches!(fault, Fault::Answered(_, "AccessDenied", _)) {
+                // Whoever reads evidence need not be permitted to ask for locks.
+                assert_eq!(code, Some(0), "{operation:?}, {fault:?}: {told}");
+                assert_eq!(told.matches("may not be asked (permit s3:Get").count(), 1, "{told}");
+            } else {
+                assert_eq!(code, Some(2), "{operation:?}, {fault:?}: {told}");
+                assert!(told.contains(said), "{operation:?}, {fault:?}: {told}");
+            }
         }
         bench.proxy().heal();
         let (code, told) = verify();
         assert_eq!(code, Some(0), "{told}");
+        assert!(!told.contains("Notes:"), "each object is locked as its seal says: {told}");
     }
     assert_eq!(bench.proxy().unknown(), Vec::<String>::new());
 }

@@ -3,15 +3,16 @@
 use std::collections::BTreeSet;
 use std::env;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Mutex;
 
 use anyhow::{Context as _, Result, ensure};
 use podwitness_seals::time::Time;
 use podwitness_tests::sealed_root::{SealedRoot, golden};
-use podwitness_tests::{cache, path_in};
+use podwitness_tests::second_verifier::python;
 use serde::Deserialize;
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// Code and object.
@@ -22,6 +23,7 @@ pub(crate) type Finding = (String, String);
 pub(crate) struct Answer {
     pub(crate) result: String,
     pub(crate) keys: String,
+    checked: Value,
     findings: Vec<Said>,
     admissions: Vec<Said>,
     notes: Vec<Said>,
@@ -120,14 +122,6 @@ fn ask_python(arguments: &[String]) -> Result<(i32, String)> {
     Ok(answer)
 }
 
-/// `PODWITNESS_PYTHON`, else the one of the environment that the set-up script has made in the cache.
-fn python() -> Result<PathBuf> {
-    let found = path_in("PODWITNESS_PYTHON").or_else(|| cache().map(|cache| cache.join("python/bin/python")));
-    found.filter(|path| path.is_file()).context(
-        "the Python of the tests is not here: run deploy/dev/setup, or set PODWITNESS_PYTHON to one with cryptography and duckdb",
-    )
-}
-
 /// A folder with the keys that an auditor was given.
 pub(crate) fn trusted_keys() -> Result<TempDir> {
     let folder = tempfile::tempdir()?;
@@ -173,6 +167,12 @@ pub(crate) fn ask_about(root: &Path, question: &Question) -> Result<Answer> {
         "verify.py alone finds {:#?}, podwitness verify alone finds {:#?}",
         first.difference(&second).collect::<Vec<_>>(),
         second.difference(&first).collect::<Vec<_>>()
+    );
+    ensure!(
+        one.checked == other.checked,
+        "verify.py has checked {:#}, podwitness verify has checked {:#}",
+        one.checked,
+        other.checked
     );
     Ok(one)
 }

@@ -111,7 +111,7 @@ fn rolled_back(from: &str, first: &str, last: &str) -> Vec<Edit> {
 }
 
 /// A third deletion that must not be: of a file that is to be kept longer, of one on hold, of one that nobody sealed, against
-/// what its node says; by who deletes, and by a stranger.
+/// what its node says; by who deletes, by a stranger, and by who deletes elsewhere.
 fn forged(golden: &Golden, expect: &Expect) -> Vec<Case> {
     let (last, before) = expect.deletions.last().expect("there are two");
     let path = layout::deletion_path("lab", 3);
@@ -157,6 +157,16 @@ fn forged(golden: &Golden, expect: &Expect) -> Vec<Case> {
         next.time = Time::from_micros(micros(11, 5, 30));
         next.retention.iter_mut().for_each(|asked| asked.hold = false);
     };
+    // With a key that is trusted in every chain, what the file's own cluster might delete.
+    let elsewhere = Deletion {
+        cluster: "lab-2".to_owned(),
+        deletion: 1,
+        previous_sha256: None,
+        objects: vec![shop[0].clone()],
+        key_id: key(4).public().id(),
+        ..before.clone()
+    };
+    let elsewhere = rewritten(&layout::deletion_path("lab-2", 1), &elsewhere, &key(4));
     let case = |which: &str, edits, findings| Case::new("add", "deletions", which, edits, findings);
     vec![
         case("forged-early", deletion(shop_last, &own, &as_it_is), early(shop_last)),
@@ -177,6 +187,8 @@ fn forged(golden: &Golden, expect: &Expect) -> Vec<Case> {
             deletion(shop_last, &key(4), &as_it_is),
             all([early(shop_last), one("chain-broken", &path)]),
         ),
+        case("forged-of-another-cluster", [elsewhere.clone(), vec![delete(&shop[0].path)]].concat(), early(&shop[0])),
+        case("forged-of-another-cluster-and-still-there", elsewhere, early(&shop[0])),
         case("forged-by-a-stranger", deletion(shop_last, &stranger, &as_it_is), by_stranger),
     ]
 }
