@@ -63,8 +63,9 @@ async fn ask(store: &Store) -> Check {
 async fn locks(store: &Store, found: String) -> Check {
     match store.object_lock().await {
         Ok(ObjectLock::On) => Check::ok(NAME, format!("{found}; it locks each object until its time (Object Lock)")),
-        Ok(ObjectLock::Off(why) | ObjectLock::Unknown(why)) => {
-            Check::ok(NAME, format!("{found}; it locks nothing, so it is not WORM: {why}"))
+        Ok(ObjectLock::Off(why)) => Check::ok(NAME, format!("{found}; it locks nothing, so it is not WORM: {why}")),
+        Ok(ObjectLock::Unknown(why)) => {
+            Check::ok(NAME, format!("{found}; whether it locks is not known, so it is not taken for WORM: {why}"))
         }
         Err(error) => refused(store.url(), &error),
     }
