@@ -10,6 +10,8 @@
 //! finds no room there is counted as lost, which is a record too.
 
 mod backends;
+mod bring_out;
+mod commit;
 mod enrich;
 
 use std::{
@@ -18,30 +20,23 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use podwitness_datapath::{Outlet, Position, Sweep};
+use podwitness_datapath::{Outlet, Position};
 use podwitness_runtime::{readiness::Condition, shutdown::Shutdown};
-use podwitness_spool::{Checkpoint, Definitions as _, Record, SpoolError, Trail, Writer};
+use podwitness_spool::{Checkpoint, SpoolError, Trail, Writer};
 
 use crate::{
-    balance::{self, Balance, Taken},
+    balance::{self, Balance},
     clock::Clock,
     coverage::{self, Journal},
-    definitions::{Definitions, LedgerError},
+    definitions::Definitions,
     full_tables::FullTables,
     life::Life,
     metrics::Metrics,
-    privacy::{Key, Protection},
+    privacy::Key,
     step::Step,
     wall_clock::WallClock,
 };
 use backends::Backends;
-use enrich::Enricher;
-
-/// Events in one commit at the most, so that a commit is some megabytes.
-const MOST_EVENTS: usize = 16_384;
-
-/// Records of the journal in one commit at the most.
-const MOST_OF_JOURNAL: usize = 1024;
 
 /// How often the witness does what.
 #[derive(Clone, Copy, Debug)]
@@ -132,15 +127,6 @@ pub(crate) enum WitnessError {
     /// A clock could not be read.
     #[error("cannot read the clock: {0}")]
     Clock(#[from] nix::Error),
-}
-
-/// Why records were not committed.
-#[derive(Debug, thiserror::Error)]
-enum Refusal {
-    #[error(transparent)]
-    Spool(#[from] SpoolError),
-    #[error(transparent)]
-    Definitions(#[from] LedgerError),
 }
 
 impl Witness {
@@ -308,194 +294,6 @@ impl Witness {
         }
     }
 
-    /// Sweeps until every connection was visited, making room in the ring between.
-    fn sweep(&mut self) -> Result<(), WitnessError> {
-        while self.outlet.sweep()? == Sweep::RingFull {
-            if !self.bring_out(false)? {
-                return Ok(());
-            }
-        }
-        Step::Swept.reached();
-        Ok(())
-    }
-
-    /// Brings what is there into the spool. False where the spool takes nothing now.
-    fn bring_out(&mut self, drains: bool) -> Result<bool, WitnessError> {
-        Ok(self.bring_out_journal()
-            && self.tell_trails()
-            && self.bring_out_events()?
-            && (!drains || self.bring_out_denials()?))
-    }
-
-    /// Has the spool know what namespaces ask for, also where there is no record that it applies to.
-    fn tell_trails(&mut self) -> bool {
-        if self.definitions.trails() == self.told_trails {
-            return true;
-        }
-        match self.commit(Vec::new(), self.position, self.drained, Taken::default()) {
-            Ok(()) => true,
-            Err(error) => self.refused(&error),
-        }
-    }
-
-    fn bring_out_journal(&mut self) -> bool {
-        let mut most = MOST_OF_JOURNAL;
-        loop {
-            let records = self.journal.oldest(most);
-            let count = records.len();
-            if count == 0 {
-                return true;
-            }
-            Step::JournalRead.reached();
-            match self.commit(records, self.position, self.drained, Taken::default()) {
-                Ok(()) => {
-                    Step::JournalCommitted.reached();
-                    self.journal.committed(count);
-                    if let Err(error) = self.definitions.loss_is_told() {
-                        tracing::warn!(%error, "the next start finds in the spool that the loss is told");
-                    }
-                }
-                Err(Refusal::Spool(SpoolError::BatchTooLarge { .. })) if count > 1 => most = count / 2,
-                Err(error @ Refusal::Spool(SpoolError::BatchTooLarge { .. })) => {
-                    tracing::error!(%error, "a policy is larger than a segment of the spool: its text is not recorded");
-                    self.journal.give_up_oldest();
-                }
-                Err(error) => return self.refused(&error),
-            }
-        }
-    }
-
-    fn bring_out_events(&mut self) -> Result<bool, WitnessError> {
-        let mut events = Vec::new();
-        let mut most = MOST_EVENTS;
-        loop {
-            events.clear();
-            let end = self.outlet.read_events(self.position, most, &mut events);
-            if end == self.position {
-                return Ok(true);
-            }
-            self.backends.complete(&self.outlet, self.position, &mut events)?;
-            self.clock.follow()?;
-            let enricher = self.enricher();
-            let records: Vec<Record> = events.iter().filter_map(|event| enricher.event(event)).collect();
-            let unread = events.len() - records.len();
-            let taken = Taken { events: events.len() as u64, ..Taken::default() };
-            Step::EventsRead.reached();
-            match self.commit(records, end, self.drained, taken) {
-                Ok(()) => Step::EventsCommitted.reached(),
-                Err(Refusal::Spool(SpoolError::BatchTooLarge { .. })) if events.len() > 1 => {
-                    // Segments are set to be small, or what the records refer to is large.
-                    most = events.len() / 2;
-                    continue;
-                }
-                Err(error) => return Ok(self.refused(&error)),
-            }
-            self.metrics.unread(unread);
-            self.outlet.acknowledge_events(end);
-            Step::EventsAcknowledged.reached();
-            self.position = end;
-        }
-    }
-
-    fn enricher(&self) -> Enricher<'_> {
-        let protection = Protection::new(&self.key, self.definitions.trails());
-        Enricher { clock: self.clock, definitions: &self.definitions, protection }
-    }
-
-    fn bring_out_denials(&mut self) -> Result<bool, WitnessError> {
-        let epoch = self.outlet.turn_epoch()?;
-        Step::EpochTurned.reached();
-        let (mut denials, losses) = self.outlet.counted_through(epoch)?;
-        self.full_tables.look(&self.outlet.counters()?, &denials, &losses);
-        if denials.is_empty() && losses.is_empty() {
-            return Ok(true);
-        }
-        denials.sort_unstable_by_key(|(key, _)| (key.epoch, *key));
-        self.clock.follow()?;
-        let mut most = denials.len();
-        loop {
-            let enricher = self.enricher();
-            let rest = denials.get(self.drained.entries..).unwrap_or_default();
-            let part = &rest[..most.min(rest.len())];
-            let is_last = part.len() == rest.len();
-            let mut records: Vec<Record> = part.iter().filter_map(|denial| enricher.denial(denial)).collect();
-            let unread = part.len() - records.len();
-            let mut taken = Taken { denied: things(&records), ..Taken::default() };
-            let drained = if is_last {
-                taken.lost = losses.iter().map(|(_, loss)| loss.count).sum();
-                records.extend(losses.iter().map(|loss| enricher.loss(loss)));
-                Drained { epoch, entries: 0 }
-            } else {
-                Drained { entries: self.drained.entries + part.len(), ..self.drained }
-            };
-            Step::DenialsRead.reached();
-            match self.commit(records, self.position, drained, taken) {
-                Ok(()) => Step::DenialsCommitted.reached(),
-                Err(Refusal::Spool(SpoolError::BatchTooLarge { .. })) if part.len() > 1 => {
-                    most = part.len() / 2;
-                    continue;
-                }
-                Err(error) => return Ok(self.refused(&error)),
-            }
-            self.metrics.unread(unread);
-            self.drained = drained;
-            if is_last {
-                self.outlet.remove_counted(epoch)?;
-                Step::DenialsRemoved.reached();
-                return Ok(true);
-            }
-        }
-    }
-
-    /// Makes records durable together with the place up to which they were read.
-    fn commit(
-        &mut self,
-        records: Vec<Record>,
-        position: Position,
-        drained: Drained,
-        taken: Taken,
-    ) -> Result<(), Refusal> {
-        self.definitions.sync()?;
-        let sums = self.balance.with(taken, &records);
-        let checkpoint = Checkpoint {
-            ring: self.outlet.ring_id().to_string(),
-            ring_position: position,
-            drained_epoch: u32::try_from(drained.epoch).expect("an epoch a second for 136 years"),
-            drained_entries: u32::try_from(drained.entries).expect("a table has no more entries than 32 bits count"),
-            sums: sums.clone(),
-        };
-        let lost = losses_by_reason(&records);
-        // Where others are set in between, the next commit is told of them.
-        let trails = self.definitions.trails();
-        let committed = self.spool.commit(records, &*self.definitions, &checkpoint)?;
-        if committed.begins_segment {
-            Step::SegmentBegun.reached();
-        }
-        if let Some(trouble) = committed.worked_around {
-            tracing::error!(error = %trouble, "the disk refused a write; the verdicts are in the spool all the same");
-        }
-        self.metrics.committed(committed.records, &lost);
-        self.balance.committed(sums);
-        self.told_trails = trails;
-        self.is_refused = false;
-        self.is_keeping_up.set(true);
-        Ok(())
-    }
-
-    /// Tells that the spool takes nothing now, once until it does again.
-    fn refused(&mut self, error: &Refusal) -> bool {
-        self.metrics.refused_by_spool();
-        if !self.is_refused {
-            tracing::error!(%error, "verdicts stay in the kernel until the spool takes them");
-        }
-        if let Refusal::Spool(SpoolError::Removed { path }) = error {
-            self.removed = Some(SpoolError::Removed { path: path.clone() });
-        }
-        self.is_refused = true;
-        self.is_keeping_up.set(false);
-        false
-    }
-
     fn observe(&self) -> Result<(), WitnessError> {
         self.metrics.kernel(&self.outlet.counters()?);
         self.metrics.connection_capacity(self.outlet.connection_capacity());
@@ -503,25 +301,4 @@ impl Witness {
         self.metrics.ring_waiting(self.outlet.waiting_bytes(self.position));
         Ok(())
     }
-}
-
-/// How many things the verdicts stand for together.
-fn things(records: &[Record]) -> u64 {
-    let count = |record: &Record| match record {
-        Record::Verdict(verdict) => verdict.count.cast_unsigned(),
-        _ => 0,
-    };
-    records.iter().map(count).sum()
-}
-
-/// How many records the loss rows stand for, by the number of their reason.
-fn losses_by_reason(records: &[Record]) -> Vec<(u32, u64)> {
-    let loss = u32::from(podwitness_wire::EventKind::Loss.number());
-    let rows = records.iter().filter_map(|record| match record {
-        Record::Verdict(verdict) => Some(verdict),
-        _ => None,
-    });
-    rows.filter(|verdict| verdict.event == loss)
-        .map(|verdict| (verdict.reason, verdict.count.cast_unsigned()))
-        .collect()
 }

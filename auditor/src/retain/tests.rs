@@ -3,7 +3,6 @@
 mod matrix;
 pub(crate) mod root;
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use podwitness_seals::deletion::Deletion;
@@ -119,28 +118,49 @@ async fn retention_is_extended_and_never_shortened_and_a_hold_keeps_everything()
     assert_eq!((due, kept[&Kept::Hold].0), (vec!["bank".to_owned()], 10));
 }
 
-#[tokio::test]
-async fn an_interruption_at_any_step_is_finished_by_the_next_run() {
-    for &stop_at in Step::ALL {
+/// What a run over five days has left that was interrupted.
+struct Interrupted {
+    folder: TempDir,
+    keys: TempDir,
+    root: Root,
+    wishes: Wishes,
+}
+
+impl Interrupted {
+    /// At this step; `is_followed` has another key wait beside the one that signs.
+    async fn at(stop_at: Step, is_followed: bool) -> Self {
         let (folder, keys) = (TempDir::new().unwrap(), TempDir::new().unwrap());
         let mut root = Root::in_folder(folder.path());
         five_days(&mut root, 2, 4).await;
         let wishes = wishes(&[asks("shop", 2, false), asks("bank", 4, false)]);
         let mut key = key(&keys);
-        let reached = Cell::new(false);
-        let at = |step: Step| {
-            reached.set(reached.get() || step == stop_at);
-            if step == stop_at { Err(Stop::Interrupted) } else { Ok(()) }
-        };
+        if is_followed {
+            std::fs::write(keys.path().join("retain.key.next"), "").unwrap();
+        }
+        let at = |step: Step| if step == stop_at { Err(Stop::Interrupted) } else { Ok(()) };
         let run = Run { store: &root.store, wishes: &wishes, trusted: None, now: at_day(5), at: &at };
         assert_eq!(run.delete(&mut key).await, Err(Stop::Interrupted), "{stop_at:?}");
-        assert!(reached.get(), "{stop_at:?}");
+        Self { folder, keys, root, wishes }
+    }
+
+    /// The next run, of another process, is later, and so would sign other bytes. Gives what it kept on its disk.
+    async fn go_on(&self) -> Deleter {
+        let mut key = key(&self.keys);
+        delete(&self.root, &mut key, &self.wishes, at_day(6)).await.unwrap_or_else(|stop| panic!("{stop:?}"));
+        key
+    }
+}
+
+#[tokio::test]
+async fn an_interruption_at_any_step_is_finished_by_the_next_run() {
+    for &stop_at in Step::ALL {
+        let interrupted = Interrupted::at(stop_at, false).await;
+        let root = &interrupted.root;
         // Nothing is gone that no deletion in the store lists.
         let is_listed = root.store.get("deletions/cluster=c/000000000001.json").await.unwrap().is_some();
         assert!(is_listed || root.data().await.len() == 15, "{stop_at:?}");
 
-        // The next run is later, and so would sign other bytes.
-        delete(&root, &mut key, &wishes, at_day(6)).await.unwrap_or_else(|stop| panic!("{stop_at:?}: {stop:?}"));
+        let key = interrupted.go_on().await;
         assert_eq!(root.data().await.len(), 9, "{stop_at:?}");
         let deletions = root.deletions().await;
         let listed: Vec<_> = deletions.iter().map(|deletion| (deletion.time, deletion.objects.len())).collect();
@@ -153,16 +173,21 @@ async fn an_interruption_at_any_step_is_finished_by_the_next_run() {
 }
 
 #[tokio::test]
-async fn a_hold_that_comes_between_signing_and_deleting_keeps_what_is_left() {
-    let (folder, keys) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-    let mut root = Root::in_folder(folder.path());
-    five_days(&mut root, 2, 4).await;
-    let before = wishes(&[asks("shop", 2, false), asks("bank", 4, false)]);
-    let mut key = key(&keys);
-    let at = |step: Step| if step == Step::DeletionPut { Err(Stop::Interrupted) } else { Ok(()) };
-    let run = Run { store: &root.store, wishes: &before, trusted: None, now: at_day(5), at: &at };
-    assert_eq!(run.delete(&mut key).await, Err(Stop::Interrupted));
+async fn an_interruption_at_any_step_hands_over_once() {
+    for &stop_at in Step::ALL {
+        let interrupted = Interrupted::at(stop_at, true).await;
+        let key = interrupted.go_on().await;
+        let deletions = interrupted.root.deletions().await;
+        assert_eq!(deletions.iter().filter(|deletion| deletion.next_key_id.is_some()).count(), 1, "{stop_at:?}");
+        assert_eq!(deletions[0].next_key_id, Some(key.keys.id()), "{stop_at:?}");
+        assert!(!interrupted.keys.path().join("retain.key.next").exists(), "{stop_at:?}");
+    }
+}
 
+#[tokio::test]
+async fn a_hold_that_comes_between_signing_and_deleting_keeps_what_is_left() {
+    let Interrupted { folder: _folder, keys, root, wishes: before } = Interrupted::at(Step::DeletionPut, false).await;
+    let mut key = key(&keys);
     let held = wishes(&[asks("shop", 2, true), asks("bank", 4, false)]);
     let outcome = delete(&root, &mut key, &held, at_day(5)).await.unwrap();
     assert_eq!(outcome.deleted, 1, "bank's alone");
@@ -300,28 +325,6 @@ async fn another_key_is_named_by_the_one_before_and_signs_from_then_on() {
         .unwrap();
     let why = refusal(delete(&root, &mut self::key(&keys), &wishes, at_day(8)).await);
     assert!(why.contains("the deletions before were signed by the key"), "{why}");
-}
-
-#[tokio::test]
-async fn an_interruption_at_any_step_hands_over_once() {
-    for &stop_at in Step::ALL {
-        let (folder, keys) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-        let mut root = Root::in_folder(folder.path());
-        five_days(&mut root, 2, 4).await;
-        let wishes = wishes(&[asks("shop", 2, false), asks("bank", 4, false)]);
-        let mut key = key(&keys);
-        std::fs::write(keys.path().join("retain.key.next"), "").unwrap();
-        let at = |step: Step| if step == stop_at { Err(Stop::Interrupted) } else { Ok(()) };
-        let run = Run { store: &root.store, wishes: &wishes, trusted: None, now: at_day(5), at: &at };
-        assert_eq!(run.delete(&mut key).await, Err(Stop::Interrupted), "{stop_at:?}");
-        drop(key);
-        let mut key = self::key(&keys);
-        delete(&root, &mut key, &wishes, at_day(6)).await.unwrap_or_else(|stop| panic!("{stop_at:?}: {stop:?}"));
-        let deletions = root.deletions().await;
-        assert_eq!(deletions.iter().filter(|deletion| deletion.next_key_id.is_some()).count(), 1, "{stop_at:?}");
-        assert_eq!(deletions[0].next_key_id, Some(key.keys.id()), "{stop_at:?}");
-        assert!(!keys.path().join("retain.key.next").exists(), "{stop_at:?}");
-    }
 }
 
 #[tokio::test]
