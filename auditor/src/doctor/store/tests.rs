@@ -86,7 +86,7 @@ fn a_bucket_is_asked_with_the_environment_s_settings() {
         (
             "403 Forbidden",
             "",
-            "it locks nothing, so it is not WORM: whether the bucket has Object Lock may not be asked",
+            "whether it locks is not known, so it is not taken for WORM: whether the bucket has Object Lock may not be asked",
         ),
         ("501 Not Implemented", "", "it locks nothing, so it is not WORM: the server knows no Object Lock"),
     ] {
