@@ -10,6 +10,9 @@
 //! policy that is written opens and closes their way. The moment of a change is that at which the first datagram was sent that
 //! was decided otherwise; the one before it says how much earlier it may have been.
 //!
+//! The last processor is the node's: the agent runs there, and what sees and sends packets. The control plane and what makes
+//! the objects have the others, because they would be on other machines.
+//!
 //! | variable | |
 //! | --- | --- |
 //! | `PODWITNESS_BENCH_PODS` | how many pods, with commas between the numbers, which grow (100,1000,10000) |
@@ -24,6 +27,7 @@ mod objects;
 mod population;
 mod probe;
 mod process;
+mod processors;
 mod report;
 mod times;
 mod writer;
@@ -70,6 +74,7 @@ fn main() -> Result<()> {
         writes: number("PODWITNESS_BENCH_WRITES", 200)?,
         churn: Duration::from_secs(number("PODWITNESS_BENCH_SECONDS", 30)?),
     };
+    processors::take_those_of_control_plane()?;
     let cluster = Cluster::start("podwitness-bench", &["--control-plane", "--no-controllers"])?;
     // Connections are made in the network of the thread that makes them.
     let measured = cluster.netns()?.run(|| measure_all(&cluster, &sizes, &extent))??;
@@ -126,7 +131,8 @@ fn measure_all(cluster: &Cluster, sizes: &[usize], extent: &Extent) -> Result<Ve
                 none.insert(Writer::start(&admin)?)
             }
         };
-        let node = Node::make(cluster)?;
+        // What runs on the node is started by threads that are there.
+        let node = processors::on_that_of_node(|| Node::make(cluster))?;
         measured.push(measure(&node, writer, &admin, &mut population, pods.0, extent)?);
     }
     Ok(measured)

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use podwitness_lab::Pod;
 
+use crate::processors;
+
 /// Between two datagrams, where the machine has time for it.
 const EVERY: Duration = Duration::from_micros(500);
 /// A datagram that has not arrived when so many later ones were sent never does: the way is one of interfaces of this machine.
@@ -105,8 +107,10 @@ impl Probe {
         })??;
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
-        let thread =
-            thread::Builder::new().name("probe".to_owned()).spawn(move || shoot(&of_thread, &sender, &receiver))?;
+        let thread = thread::Builder::new().name("probe".to_owned()).spawn(move || {
+            processors::take_that_of_node().map_err(io::Error::other)?;
+            shoot(&of_thread, &sender, &receiver)
+        })?;
         Ok(Self { shared, thread: Some(thread) })
     }
 

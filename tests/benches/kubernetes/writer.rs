@@ -11,6 +11,7 @@ use tokio::runtime::Runtime;
 use crate::api::{self, Api, version_of};
 use crate::objects::{self, CLIENT, PROBED};
 use crate::probe::Probe;
+use crate::processors;
 use crate::times::Times;
 
 /// How long a policy may take.
@@ -33,7 +34,7 @@ impl Writer {
         let (tell, told) = mpsc::channel();
         let kubeconfig = kubeconfig.to_owned();
         thread::Builder::new().name("watcher".to_owned()).spawn(move || {
-            let watched = event_loop().and_then(|runtime| {
+            let watched = processors::take_that_of_node().and_then(|()| event_loop()).and_then(|runtime| {
                 runtime.block_on(async {
                     let api = Api::new(&kubeconfig).await?;
                     api.watch(&api::policies(CLIENT.namespace), |version, at| tell.send(Ok((version, at))).is_ok())
