@@ -21,7 +21,7 @@ EVERYTHING := --locked --workspace --exclude podwitness-ebpf
 
 .PHONY: help
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: setup kernel ## The product at work on this machine, without a cluster (root; the first build takes minutes)
@@ -90,6 +90,13 @@ azurite: ## az:// on an emulator of Azure's store, which it gets (needs node)
 .PHONY: bench-scale
 bench-scale: setup kernel ## From a change of the cluster to its being in force, for 100 to 10,000 pods (root)
 	cargo bench --locked -p podwitness-agent --features bench --bench scale
+
+# PODWITNESS_BENCH_PODS, and others that tests/benches/kubernetes names, say how much is measured.
+.PHONY: bench-kubernetes
+bench-kubernetes: setup kernel ## The agent at a real API server of 100 to 10,000 pods: memory, processor, time to in force (root)
+	deploy/dev/setup --cluster
+	cargo build --locked --release -p podwitness-agent -p podwitness-exporter
+	cargo bench --locked -p podwitness-tests --bench kubernetes
 
 SCRIPTS := .ci/run $(addprefix deploy/dev/,cluster.sh kernels.sh lib.sh machine.sh setup test toolchain.sh) \
 	deploy/image/build deploy/image/pack \

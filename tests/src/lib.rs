@@ -13,10 +13,12 @@
 //! | [`sealed_root`] | evidence roots of seals and deletions, made without a node and always of the same bytes |
 //! | [`field`] | pods with steady traffic between them, and the account of it |
 //! | [`cases`] | the table of cases in `tests/cases`, read and put together with the cluster that they change |
+//! | [`cluster`] | a cluster of `tests/cluster`, started and ended, and its commands |
 #![forbid(unsafe_code)]
 
 pub mod cases;
 pub mod check;
+pub mod cluster;
 pub mod duckdb;
 pub mod evidence;
 pub mod field;

@@ -20,7 +20,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use crate::fault::{Effect, Mistake, Problem};
 
 pub use node::node;
-pub use pod::pod;
+pub use pod::{GivenPod, pod};
 pub use policy::network_policy;
 pub(crate) use policy::{close, closed, note};
 pub use service::service;

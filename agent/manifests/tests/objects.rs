@@ -63,6 +63,21 @@ fn a_running_pod_is_read_with_all_that_policy_and_records_need() {
 }
 
 #[test]
+fn what_nobody_uses_of_a_pod_is_passed_over_and_what_is_used_must_be_right() {
+    let pod = pod(
+        "{apiVersion: v1, kind: Pod, metadata: {name: web, managedFields: [{fieldsV1: {'f:spec': 7}}], annotations: 7, finalizers: null},\n\
+         spec: {nodeName: node-a, volumes: {a: b}, containers: [{image: 7, ports: null}], initContainers: null}, status: null}",
+    );
+    assert_eq!((pod.node.as_deref(), pod.ports.len()), (Some("node-a"), 0));
+    for wrong in
+        ["metadata: {name: web}, spec: {nodeName: 7}", "metadata: {name: web, labels: {app: 7}}", "metadata: 7"]
+    {
+        let documents = read(&format!("{{apiVersion: v1, kind: Pod, {wrong}}}"));
+        assert!(documents.objects.is_empty() && documents.faults.len() == 1, "{wrong}: {:?}", documents.objects);
+    }
+}
+
+#[test]
 fn a_pod_says_when_it_was_made_and_whether_it_is_being_deleted() {
     let made = pod("{apiVersion: v1, kind: Pod, metadata: {name: web, creationTimestamp: '1970-01-02T00:00:01Z'}}");
     assert_eq!((made.created, made.is_being_deleted), (Some(86_401), false));

@@ -3,17 +3,96 @@
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 
-use k8s_openapi::api::core::v1 as core;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use podwitness_policy::{NamedPort, Phase, Pod, Protocol};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
+use podwitness_policy::{Labels, NamedPort, Phase, Pod, Protocol};
+use serde::{Deserialize, Deserializer};
 
 use super::{Converted, labels, left_out, object_name, uid};
 use crate::fault::{Effect, Mistake, Problem};
 
+/// What is used of a Pod, as the API writes it.
+///
+/// Pods are most of what an API server says, and nine tenths of each are for others: for the kubelet, for controllers, for
+/// who manages which field. That is passed over, where the API's own types would have every part of it made and dropped.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct GivenPod {
+    #[serde(deserialize_with = "used_of_metadata")]
+    metadata: ObjectMeta,
+    spec: Option<Spec>,
+    status: Option<Status>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Spec {
+    node_name: Option<String>,
+    host_network: Option<bool>,
+    service_account_name: Option<String>,
+    containers: Option<Vec<Container>>,
+    init_containers: Option<Vec<Container>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Container {
+    restart_policy: Option<String>,
+    ports: Option<Vec<Exposed>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Exposed {
+    name: Option<String>,
+    container_port: Option<i32>,
+    protocol: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Status {
+    phase: Option<String>,
+    #[serde(rename = "podIP")]
+    pod_ip: Option<String>,
+    #[serde(rename = "podIPs")]
+    pod_ips: Option<Vec<PodIp>>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct PodIp {
+    ip: Option<String>,
+}
+
+fn used_of_metadata<'de, D: Deserializer<'de>>(metadata: D) -> Result<ObjectMeta, D::Error> {
+    #[derive(Default, Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    struct Used {
+        name: Option<String>,
+        namespace: Option<String>,
+        uid: Option<String>,
+        labels: Option<Labels>,
+        owner_references: Option<Vec<OwnerReference>>,
+        creation_timestamp: Option<Time>,
+        deletion_timestamp: Option<Time>,
+    }
+    let used = Option::<Used>::deserialize(metadata)?.unwrap_or_default();
+    Ok(ObjectMeta {
+        name: used.name,
+        namespace: used.namespace,
+        uid: used.uid,
+        labels: used.labels,
+        owner_references: used.owner_references,
+        creation_timestamp: used.creation_timestamp,
+        deletion_timestamp: used.deletion_timestamp,
+        ..ObjectMeta::default()
+    })
+}
+
 /// Converts a Pod. What is wrong in it costs that part alone, so that its isolation stands.
 ///
 /// The error is that it has no name.
-pub fn pod(object: &core::Pod) -> Result<Converted<Pod>, Problem> {
+pub fn pod(object: &GivenPod) -> Result<Converted<Pod>, Problem> {
     let name = object_name(&object.metadata)?;
     let mut problems = Vec::new();
     let spec = object.spec.as_ref();
@@ -39,12 +118,12 @@ pub fn pod(object: &core::Pod) -> Result<Converted<Pod>, Problem> {
     Ok(Converted { object: pod, problems })
 }
 
-fn addresses(object: &core::Pod, problems: &mut Vec<Problem>) -> Vec<IpAddr> {
+fn addresses(object: &GivenPod, problems: &mut Vec<Problem>) -> Vec<IpAddr> {
     let status = object.status.as_ref();
     let several = status.and_then(|status| status.pod_ips.as_deref()).unwrap_or_default();
     let mut given: Vec<(String, &str)> = (0..)
         .zip(several)
-        .map(|(index, address)| (format!("status.podIPs[{index}].ip"), address.ip.as_str()))
+        .map(|(index, address)| (format!("status.podIPs[{index}].ip"), address.ip.as_deref().unwrap_or_default()))
         .collect();
     if given.is_empty() {
         let single = status.and_then(|status| status.pod_ip.as_deref());
@@ -60,7 +139,7 @@ fn addresses(object: &core::Pod, problems: &mut Vec<Problem>) -> Vec<IpAddr> {
     addresses
 }
 
-fn phase(object: &core::Pod, problems: &mut Vec<Problem>) -> Phase {
+fn phase(object: &GivenPod, problems: &mut Vec<Problem>) -> Phase {
     match object.status.as_ref().and_then(|status| status.phase.as_deref()) {
         Some("Pending") => Phase::Pending,
         Some("Running") => Phase::Running,
@@ -77,13 +156,13 @@ fn phase(object: &core::Pod, problems: &mut Vec<Problem>) -> Phase {
 
 /// The named ports of the containers that live as long as the pod: the ordinary ones, and the init containers that
 /// are restarted always (sidecars).
-fn ports(spec: &core::PodSpec, problems: &mut Vec<Problem>) -> Vec<NamedPort> {
+fn ports(spec: &Spec, problems: &mut Vec<Problem>) -> Vec<NamedPort> {
     let sidecars = (0..)
         .zip(spec.init_containers.as_deref().unwrap_or_default())
         .filter(|(_, container)| container.restart_policy.as_deref() == Some("Always"))
         .map(|(index, container): (usize, _)| (format!("spec.initContainers[{index}]"), container));
     let containers = (0..)
-        .zip(&spec.containers)
+        .zip(spec.containers.as_deref().unwrap_or_default())
         .map(|(index, container): (usize, _)| (format!("spec.containers[{index}]"), container));
 
     let mut ports = Vec::new();
@@ -93,7 +172,7 @@ fn ports(spec: &core::PodSpec, problems: &mut Vec<Problem>) -> Vec<NamedPort> {
                 continue;
             };
             let path = format!("{container_path}.ports[{index}]");
-            match (protocol(port.protocol.as_deref()), port_number(port.container_port)) {
+            match (protocol(port.protocol.as_deref()), port_number(port.container_port.unwrap_or_default())) {
                 (Ok(protocol), Ok(port)) => ports.push(NamedPort { name, protocol, port }),
                 (Err(mistake), _) => problems.push(left_out(format!("{path}.protocol"), mistake)),
                 (_, Err(mistake)) => problems.push(left_out(format!("{path}.containerPort"), mistake)),

@@ -1,6 +1,7 @@
 //! How the API server is reached.
 
 use std::env;
+use std::path::Path;
 use std::time::Duration;
 
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -64,7 +65,15 @@ impl ApiServer {
         if !is_given && env::var_os(IN_CLUSTER).is_some() {
             return Ok(Self::of(Config::incluster()?));
         }
-        let kubeconfig = Kubeconfig::from_env()?.map_or_else(Kubeconfig::read, Ok)?;
+        Self::of_given(Kubeconfig::from_env()?.map_or_else(Kubeconfig::read, Ok)?)
+    }
+
+    /// The one that this file names.
+    pub fn of_kubeconfig(path: &Path) -> Result<Self, ConnectError> {
+        Self::of_given(Kubeconfig::read_from(path)?)
+    }
+
+    fn of_given(kubeconfig: Kubeconfig) -> Result<Self, ConnectError> {
         let options = KubeConfigOptions::default();
         let config = futures_util::FutureExt::now_or_never(Config::from_custom_kubeconfig(kubeconfig, &options));
         Ok(Self::of(config.expect("reading files waits for nothing")?))

@@ -116,7 +116,7 @@ impl Follower {
             let request = self.request().list(&parameters).map_err(|error| Failure::Away(error.to_string()))?;
             let page: Page = answer("list", self.client.request(request)).await?;
             for item in page.items {
-                self.tell(News::Listed(self.arrival(&item))).await?;
+                self.tell(News::Listed(self.arrival(&item, head(&item)))).await?;
             }
             parameters.continue_token = page.metadata.next.filter(|next| !next.is_empty());
             if parameters.continue_token.is_none() {
@@ -154,17 +154,21 @@ impl Follower {
             };
             match event {
                 WatchEvent::Added(item) | WatchEvent::Modified(item) => {
-                    let arrival = self.arrival(&item);
+                    let mut head = head(&item);
+                    let version = head.resource_version.take();
+                    let arrival = self.arrival(&item, head);
                     if is_listing {
                         self.tell(News::Listed(arrival)).await?;
                     } else {
                         self.tell(News::Applied(arrival)).await?;
-                        self.saw(&item);
+                        self.saw(version);
                     }
                 }
                 WatchEvent::Deleted(item) => {
-                    self.tell(News::Deleted(self.key(&item))).await?;
-                    self.saw(&item);
+                    let mut head = head(&item);
+                    let version = head.resource_version.take();
+                    self.tell(News::Deleted(self.key(head))).await?;
+                    self.saw(version);
                 }
                 WatchEvent::Bookmark(bookmark) => {
                     let ends_list = bookmark.metadata.annotations.contains_key("k8s.io/initial-events-end");
@@ -182,10 +186,10 @@ impl Follower {
         }
     }
 
-    /// A change was told; the next connection goes on after it.
-    fn saw(&mut self, item: &RawValue) {
-        if let Some(version) = head(item).resource_version {
-            self.version = Some(version);
+    /// A change to this version was told; the next connection goes on after it.
+    fn saw(&mut self, version: Option<String>) {
+        if version.is_some() {
+            self.version = version;
         }
         self.backoff.reset();
     }
@@ -194,14 +198,13 @@ impl Follower {
         Request::new(self.kind.path())
     }
 
-    fn key(&self, item: &RawValue) -> ObjectKey {
-        let Head { name, namespace, .. } = head(item);
+    fn key(&self, Head { name, namespace, .. }: Head) -> ObjectKey {
         ObjectKey { kind: self.kind.name().to_owned(), namespace, name: name.unwrap_or_default() }
     }
 
-    fn arrival(&self, item: &RawValue) -> Arrival {
+    fn arrival(&self, item: &RawValue, head: Head) -> Arrival {
         let (object, problems) = read_object(self.kind.api_version(), self.kind.name(), item.get());
-        Arrival { key: self.key(item), object, problems }
+        Arrival { key: self.key(head), object, problems }
     }
 
     async fn tell(&self, news: News) -> Result<(), Deaf> {
