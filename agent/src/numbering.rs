@@ -304,36 +304,4 @@ fn address(address: IpAddr) -> Address {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn numbered_addresses(nets: &[&str]) -> Vec<(AddressPrefix, u32)> {
-        let folder = tempfile::tempdir().unwrap();
-        let definitions = Definitions::open(folder.path(), "boot").unwrap();
-        let mut tables = Tables::default();
-        for (class, net) in (7..).zip(nets) {
-            let external = podwitness_policy::Address { class, identity: IdentityRef::External };
-            tables.addresses.insert(net.parse().unwrap(), external);
-        }
-        let numbered = number(&tables, &Cluster::default(), "node", false, &definitions);
-        numbered.tables.addresses.into_iter().map(|(prefix, entry)| (prefix, entry.class)).collect()
-    }
-
-    #[test]
-    fn an_ipv6_block_that_covers_the_mapped_addresses_covers_no_ipv4_address() {
-        let all_of_ipv4 = AddressPrefix { address: ipv4_mapped([0; 4]), bits: 96 };
-        let all = AddressPrefix { address: [0; 16], bits: 0 };
-        assert_eq!(numbered_addresses(&["::/0"]), [(all, 7), (all_of_ipv4, 0)]);
-        assert_eq!(numbered_addresses(&["0.0.0.0/0", "::/0"]), [(all, 8), (all_of_ipv4, 7)]);
-        assert_eq!(numbered_addresses(&["::ffff:10.0.0.0/104"]), [(all_of_ipv4, 0)]);
-    }
-
-    #[test]
-    fn an_ipv4_prefix_counts_its_bits_behind_the_mapped_form() {
-        let all = prefix(&"0.0.0.0/0".parse().unwrap());
-        assert_eq!((all.bits, all.address), (96, ipv4_mapped([0; 4])));
-        let host = prefix(&"10.1.2.3/32".parse().unwrap());
-        assert_eq!((host.bits, host.address), (128, ipv4_mapped([10, 1, 2, 3])));
-        assert_eq!(prefix(&"::/0".parse().unwrap()).bits, 0);
-    }
-}
+mod tests;

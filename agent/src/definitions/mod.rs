@@ -251,6 +251,12 @@ impl Definitions {
         }
     }
 
+    /// What is known at present.
+    #[cfg(test)]
+    pub(crate) fn present(&self) -> Present {
+        self.read().present.clone()
+    }
+
     /// Says what namespaces ask for from now on, and writes it.
     pub(crate) fn set_trails(&self, mut trails: Vec<Trail>) -> Result<(), LedgerError> {
         trails.sort_unstable_by(|left, right| left.namespace.cmp(&right.namespace));
