@@ -232,7 +232,7 @@ pub(crate) fn policies(namespace: usize, change: u16) -> Vec<NetworkPolicy> {
                 vec![other("team", &team, everything())],
                 vec![PortMatch::Named(Protocol::Tcp, "http".to_owned())],
             )]),
-            Some(vec![rule(vec![own(tier("back"))], vec![tcp(8080)])]),
+            Some(vec![rule(vec![own(tier("back"))], vec![tcp(8080 + change)])]),
         ),
         (
             "back",
@@ -271,6 +271,16 @@ pub(crate) fn policies(namespace: usize, change: u16) -> Vec<NetworkPolicy> {
             faults: Vec::new(),
         })
         .collect()
+}
+
+/// The policy of a namespace's front, which lets in the pods of a team, given by its number.
+pub(crate) fn front_for(namespace: usize, team: usize, change: u16) -> NetworkPolicy {
+    let front = policies(namespace, change).into_iter().find(|policy| policy.name.name == "front");
+    let mut front = front.expect("it is one of them");
+    let namespaces = Some(LabelSelector::labels([("team", format!("team-{team:02}"))]));
+    let peers = Peers::Listed(vec![Peer::Pods { namespaces, pods: LabelSelector::everything() }]);
+    front.ingress = Some(vec![Rule::Usable { peers, ports: Ports::Every }]);
+    front
 }
 
 fn labels(of: &[(&str, &str)]) -> Labels {

@@ -51,4 +51,4 @@ pub use load::{Datapath, KeptSize, Options};
 pub use outlet::{Outlet, Sweep};
 pub use privileges::check_privileges;
 pub use ring::Position;
-pub use tables::{AddressPrefix, PolicyPrefix, Tables};
+pub use tables::{AddressPrefix, PolicyPrefix, Shared, Tables};

@@ -8,24 +8,36 @@ use ipnet::IpNet;
 use crate::generate::{Random, Scenario, change};
 use crate::model::Cluster;
 use crate::tables::PortEntry;
-use crate::{Changed, Compiler, ServiceKind, Tables, compile};
+use crate::{Compiler, ServiceKind, Side, Tables, compile};
 
 /// How many sequences, and of how many changes each.
 const SEQUENCES: u64 = 300;
 const CHANGES: usize = 25;
 
-/// The tables with classes numbered in the order in which they are met, and without those that nobody has.
+/// The tables with classes and subjects numbered in the order in which they are met, and without those that nobody has.
 fn canonical(tables: &Tables) -> Tables {
     let mut tables = tables.clone();
-    let mut numbers = BTreeMap::from([(0, 0)]);
+    let mut subjects = BTreeMap::new();
+    for endpoint in tables.endpoints.values_mut() {
+        for side in [&mut endpoint.ingress, &mut endpoint.egress] {
+            if let Side::Isolated { subject, .. } = side {
+                let next = u32::try_from(subjects.len() + 1).unwrap();
+                *subject = *subjects.entry(*subject).or_insert(next);
+            }
+        }
+    }
+    let mut classes = BTreeMap::from([(0, 0)]);
     let mut number = |class: &mut u32| {
-        let next = u32::try_from(numbers.len()).unwrap();
-        *class = *numbers.entry(*class).or_insert(next);
+        let next = u32::try_from(classes.len()).unwrap();
+        *class = *classes.entry(*class).or_insert(next);
     };
     tables.addresses.values_mut().for_each(|address| number(&mut address.class));
     tables.services.values_mut().for_each(|target| number(&mut target.class));
-    tables.ports.retain(|entry| numbers.contains_key(&entry.class));
-    tables.ports.iter_mut().for_each(|entry| entry.class = numbers[&entry.class]);
+    tables.ports.retain(|entry| classes.contains_key(&entry.class));
+    for entry in &mut tables.ports {
+        entry.class = classes[&entry.class];
+        entry.subject = subjects[&entry.subject];
+    }
     tables.ports.sort_by_key(PortEntry::key);
     tables
 }
@@ -38,7 +50,8 @@ fn differing(before: &Tables, after: &Tables) -> BTreeSet<IpNet> {
 
 #[test]
 fn a_followed_cluster_has_the_tables_of_one_that_is_compiled_from_nothing() {
-    let (mut patched, mut with_services, mut steps) = (0, 0, 0);
+    let (mut followed, mut steps) = (0, 0);
+    let mut followed_with: BTreeMap<&str, usize> = BTreeMap::new();
     for seed in 0..SEQUENCES {
         let mut random = Random::new(!seed);
         let mut scenario = Scenario::random(seed);
@@ -49,29 +62,33 @@ fn a_followed_cluster_has_the_tables_of_one_that_is_compiled_from_nothing() {
             change(&mut random, &mut scenario, &other);
             let cluster = Arc::new(Cluster::clone(&scenario.cluster));
             let Scenario { node, node_addresses, endpoints, .. } = &scenario;
+            let begun_anew = compiler.begun_anew;
             let (tables, changed) = compiler.compile(&cluster, node, node_addresses, endpoints);
+            let tables = tables.clone();
             let expected = canonical(&compile(&scenario.input()));
-            assert_eq!(canonical(tables), expected, "seed {seed}, step {step}, {changed:?}");
-            steps += 1;
-            if let Changed::Entries { addresses, services } = changed {
-                let named: BTreeSet<IpNet> = addresses.into_iter().map(IpNet::from).collect();
-                let differing = differing(&before, tables);
-                assert!(differing.is_subset(&named), "seed {seed}, step {step}: {differing:?}");
-                assert!(services || before.services == tables.services, "seed {seed}, step {step}");
-                assert_eq!(
-                    (&before.endpoints, &before.ports, &before.backends),
-                    (&tables.endpoints, &tables.ports, &tables.backends),
-                    "seed {seed}, step {step}"
-                );
-                patched += 1;
-                with_services += usize::from(before.services != tables.services);
+            assert_eq!(canonical(&tables), expected, "seed {seed}, step {step}, {changed:?}");
+            let differing = differing(&before, &tables);
+            assert!(differing.is_subset(&changed.addresses), "seed {seed}, step {step}: {differing:?}, {changed:?}");
+            for (what, may_differ, differs) in [
+                ("endpoints", changed.endpoints, before.endpoints != tables.endpoints),
+                ("ports", changed.ports, before.ports != tables.ports),
+                ("services", changed.services, before.services != tables.services),
+                ("backends", changed.backends, before.backends != tables.backends),
+            ] {
+                assert!(may_differ || !differs, "seed {seed}, step {step}: {what}, {changed:?}");
+                followed_with
+                    .entry(what)
+                    .and_modify(|count| *count += usize::from(differs))
+                    .or_insert(usize::from(differs));
             }
-            before = tables.clone();
+            steps += 1;
+            followed += usize::from(begun_anew == compiler.begun_anew);
+            before = tables;
         }
     }
-    println!("{patched} of {steps} were patched, {with_services} of them changed what is behind Services");
-    assert!(patched * 4 > steps, "{patched} of {steps} were patched");
-    assert!(with_services > 50, "{with_services} changed Services");
+    println!("{followed} of {steps} were followed; what changed: {followed_with:?}");
+    assert!(followed * 4 > steps * 3, "{followed} of {steps} were followed");
+    assert!(followed_with.values().all(|count| *count > 100), "{followed_with:?}");
 }
 
 #[test]

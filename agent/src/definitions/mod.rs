@@ -17,15 +17,14 @@ mod tests;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::IpAddr,
     path::Path,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use ipnet::IpNet;
+use podwitness_datapath::{AddressPrefix, Shared, Tables};
 use podwitness_policy::ObjectName;
 use podwitness_spool::{Definitions as _, Identity, Revision, RuleSet, Trail};
-use podwitness_wire::Known;
+use podwitness_wire::{Address, AddressEntry, Known, address_flags, endpoint_flags};
 
 pub(crate) use ledger::LedgerError;
 use ledger::{Entry, Ledger};
@@ -36,19 +35,42 @@ pub(crate) struct Definitions {
     book: RwLock<Book>,
 }
 
-/// What is known at present, for records whose decision did not rest on it or came before it.
+/// What is known at present, for records whose decision did not rest on it or came before it: what the tables in force say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Present {
-    /// The generation whose tables say the same, 0 where none does.
-    pub(crate) generation: u64,
+    /// The generation of these tables, 0 where there are none.
+    generation: u64,
     /// The identity behind each hooked interface whose pod is known.
-    pub(crate) by_interface: HashMap<u32, u32>,
-    /// The pod identity of each address.
-    pub(crate) by_address: HashMap<IpAddr, u32>,
-    /// The node identity of each address.
-    pub(crate) nodes: HashMap<IpAddr, u32>,
+    by_interface: HashMap<u32, u32>,
+    /// What the addresses mean.
+    addresses: Shared<(AddressPrefix, AddressEntry)>,
     /// Where there are pods, also such that are not known.
-    pub(crate) pod_ranges: Vec<IpNet>,
+    pod_ranges: Vec<AddressPrefix>,
+}
+
+impl Present {
+    /// What tables say, whose addresses must be in order.
+    pub(crate) fn of(generation: u64, tables: &Tables) -> Self {
+        let known = tables.endpoints.iter().filter(|(_, entry)| entry.flags & endpoint_flags::KNOWN != 0);
+        let ranges = tables.addresses.iter().filter(|(_, entry)| entry.flags & address_flags::POD_RANGE != 0);
+        Self {
+            generation,
+            by_interface: known.map(|(interface, entry)| (*interface, entry.identity)).collect(),
+            pod_ranges: ranges.map(|(prefix, _)| *prefix).collect(),
+            addresses: tables.addresses.clone(),
+        }
+    }
+
+    /// What is said of a single address.
+    fn at(&self, address: &Address) -> Option<&AddressEntry> {
+        let prefix = AddressPrefix { address: *address, bits: 128 };
+        let place = self.addresses.binary_search_by_key(&prefix, |(prefix, _)| *prefix).ok()?;
+        Some(&self.addresses[place].1)
+    }
+
+    fn pod_at(&self, address: &Address) -> Option<u32> {
+        self.at(address).filter(|entry| entry.owner != 0).map(|entry| entry.identity)
+    }
 }
 
 #[derive(Debug)]
@@ -239,24 +261,6 @@ impl Definitions {
         self.write().present = present;
     }
 
-    /// Changes what is known at present: who is at which addresses now.
-    pub(crate) fn update_present(&self, generation: u64, addresses: &[(IpAddr, Option<u32>)]) {
-        let present = &mut self.write().present;
-        present.generation = generation;
-        for &(address, identity) in addresses {
-            match identity {
-                Some(identity) => present.by_address.insert(address, identity),
-                None => present.by_address.remove(&address),
-            };
-        }
-    }
-
-    /// What is known at present.
-    #[cfg(test)]
-    pub(crate) fn present(&self) -> Present {
-        self.read().present.clone()
-    }
-
     /// Says what namespaces ask for from now on, and writes it.
     pub(crate) fn set_trails(&self, mut trails: Vec<Trail>) -> Result<(), LedgerError> {
         trails.sort_unstable_by(|left, right| left.namespace.cmp(&right.namespace));
@@ -276,22 +280,22 @@ impl Definitions {
     }
 
     /// The pod identity that has an address now.
-    pub(crate) fn present_at_address(&self, address: IpAddr) -> Option<u32> {
-        self.read().present.by_address.get(&address).copied()
+    pub(crate) fn present_at_address(&self, address: &Address) -> Option<u32> {
+        self.read().present.pod_at(address)
     }
 
     /// Who has an address now, and how that is known of a moment at which this generation was in force.
-    pub(crate) fn present_or_then(&self, address: IpAddr, generation: u64) -> (u32, Known) {
+    pub(crate) fn present_or_then(&self, address: &Address, generation: u64) -> (u32, Known) {
         let present = &self.read().present;
         let is_of_then = generation != 0 && generation == present.generation;
-        match present.by_address.get(&address) {
-            Some(&pod) if is_of_then => (pod, Known::Exact),
-            Some(&pod) => (pod, Known::Late),
+        match present.pod_at(address) {
+            Some(pod) if is_of_then => (pod, Known::Exact),
+            Some(pod) => (pod, Known::Late),
             None if !is_of_then => (0, Known::Unknown),
-            None => match present.nodes.get(&address) {
-                Some(&node) => (node, Known::Node),
-                None if present.pod_ranges.iter().any(|range| range.contains(&address)) => (0, Known::Unknown),
-                None => (0, Known::External),
+            None => match present.at(address) {
+                Some(entry) if entry.flags & address_flags::NODE != 0 => (entry.identity, Known::Node),
+                _ if present.pod_ranges.iter().any(|range| range.holds(address)) => (0, Known::Unknown),
+                _ => (0, Known::External),
             },
         }
     }

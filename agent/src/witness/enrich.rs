@@ -238,13 +238,13 @@ impl Enricher<'_> {
         if view.service != 0 {
             // Somebody stands behind the Service's address. The decision has not rested on a backend that was learnt since.
             return view.backend.map_or((0, Known::Unknown), |(address, _)| {
-                self.definitions.present_or_then(ip(&address), view.generation)
+                self.definitions.present_or_then(&address, view.generation)
             });
         }
         if view.peer_flags & address_flags::POD_RANGE == 0 {
             return (0, Known::External);
         }
-        match self.definitions.present_at_address(ip(&view.key.peer)) {
+        match self.definitions.present_at_address(&view.key.peer) {
             Some(identity) => (identity, Known::Late),
             None => (0, Known::Unknown),
         }

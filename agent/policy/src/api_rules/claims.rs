@@ -1,5 +1,7 @@
 //! Who has an address that several pods claim.
 
+use std::sync::Arc;
+
 use super::world::{SHOP_DB, World, address};
 use crate::model::{Cluster, ObjectName, Pod, newest};
 
@@ -20,7 +22,7 @@ fn claimed(claims: &[(&str, bool, Option<i64>)]) -> Cluster {
 fn owner(cluster: &Cluster) -> Option<&str> {
     let owner = cluster.pod_at(address(CLAIMED));
     let of_all = cluster.claims(|_| true);
-    assert_eq!(newest(of_all[&address(CLAIMED)].iter().copied()), owner);
+    assert_eq!(newest(of_all[&address(CLAIMED)].iter().copied()).map(Arc::as_ref), owner);
     owner.map(|pod| pod.name.name.as_str())
 }
 

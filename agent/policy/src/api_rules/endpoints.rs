@@ -116,4 +116,7 @@ fn the_name_of_a_policy_content_follows_from_what_is_documented() {
     assert_eq!(policy_sha256(&world.cluster), before);
     world.cluster.policies.remove(&ObjectName::new("shop", "b"));
     assert_ne!(policy_sha256(&world.cluster), before);
+    // printf '%s' '[]' | sha256sum
+    let of_none = "4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945";
+    assert_eq!(policy_sha256(&World::new([]).cluster), of_none);
 }
