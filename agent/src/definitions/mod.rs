@@ -11,6 +11,7 @@
 //!
 //! The controller adds definitions, the witness looks them up; [`Definitions`] is what they share.
 
+mod identities;
 mod ledger;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use podwitness_policy::ObjectName;
 use podwitness_spool::{Definitions as _, Identity, Revision, RuleSet, Trail};
 use podwitness_wire::{Address, AddressEntry, Known, address_flags, endpoint_flags};
 
+use identities::Identities;
 pub(crate) use ledger::LedgerError;
 use ledger::{Entry, Ledger};
 
@@ -76,7 +78,7 @@ impl Present {
 #[derive(Debug)]
 struct Book {
     ledger: Ledger,
-    identities: Numbered<Identity>,
+    identities: Identities,
     rule_sets: Numbered<RuleSet>,
     services: Numbered<ObjectName>,
     revisions: HashMap<i64, Revision>,
@@ -136,7 +138,7 @@ impl Definitions {
         let (ledger, entries) = Ledger::open(folder, boot)?;
         let mut book = Book {
             ledger,
-            identities: Numbered::default(),
+            identities: Identities::default(),
             rule_sets: Numbered::default(),
             services: Numbered::default(),
             revisions: HashMap::new(),
@@ -174,13 +176,17 @@ impl Definitions {
 
     /// The number of an identity; the content's own `id` does not matter.
     pub(crate) fn number_identity(&self, content: Identity) -> u32 {
-        let content = Identity { id: 0, ..content };
         let mut book = self.write();
         let (id, is_new) = book.identities.number(&content);
         if is_new {
             book.unwritten.push(Entry::Identity(Identity { id, ..content }.into()));
         }
         id
+    }
+
+    /// The namespace of an identity.
+    pub(crate) fn namespace(&self, id: u32) -> Option<String> {
+        self.read().identities.namespace(id).map(str::to_owned)
     }
 
     /// The number of a rule set; the content's own `id` does not matter.
@@ -232,7 +238,8 @@ impl Definitions {
         let Book { ledger, unwritten, is_unsynced, .. } = &mut *book;
         if !unwritten.is_empty() {
             ledger.append(unwritten)?;
-            unwritten.clear();
+            // The first are as many as there are pods, and their room is not needed again.
+            *unwritten = Vec::new();
             *is_unsynced = true;
         }
         Ok(())
@@ -333,7 +340,7 @@ impl Book {
         match entry {
             Entry::Identity(identity) => {
                 let identity = Identity::from(identity);
-                self.identities.learn(identity.id, Identity { id: 0, ..identity });
+                self.identities.learn(identity.id, &identity);
             }
             Entry::RuleSet(rule_set) => {
                 let rule_set = RuleSet::from(rule_set);

@@ -6,7 +6,7 @@ mod tests;
 use std::net::{IpAddr, Ipv6Addr};
 
 use podwitness_datapath::{DenialRecord, LossRecord};
-use podwitness_spool::{Definitions as _, Record, Service, UNKNOWN_NAMESPACE, Verdict};
+use podwitness_spool::{Record, Service, UNKNOWN_NAMESPACE, Verdict};
 use podwitness_wire::{
     Address, ConnectionKey, Direction, Event, EventKind, ICMP, ICMPV6, Known, NatResolution, Reason, SCTP, TCP, UDP,
     address_flags,
@@ -251,10 +251,8 @@ impl Enricher<'_> {
     }
 
     fn namespace(&self, identity: u32) -> String {
-        match self.definitions.identity(identity) {
-            Some(identity) if !identity.namespace.is_empty() => identity.namespace,
-            _ => UNKNOWN_NAMESPACE.to_owned(),
-        }
+        let namespace = self.definitions.namespace(identity).filter(|namespace| !namespace.is_empty());
+        namespace.unwrap_or_else(|| UNKNOWN_NAMESPACE.to_owned())
     }
 }
 
