@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     net::IpAddr,
+    sync::Arc,
 };
 
 use ipnet::{IpNet, Ipv4Net};
@@ -272,13 +273,17 @@ fn edited(
     after
 }
 
+fn text(word: &Option<Arc<str>>) -> String {
+    word.as_deref().unwrap_or_default().to_owned()
+}
+
 /// This pod whatever its labels: a definition in which they do not stand.
 fn owner(pod: &Pod) -> spool::Identity {
     spool::Identity {
         namespace: pod.name.namespace.clone(),
         pod: pod.name.name.clone(),
         pod_uid: pod.uid.clone(),
-        node: pod.node.clone().unwrap_or_default(),
+        node: text(&pod.node),
         ..spool::Identity::default()
     }
 }
@@ -290,10 +295,10 @@ fn incarnation(pod: &Pod) -> spool::Identity {
         namespace: pod.name.namespace.clone(),
         pod: pod.name.name.clone(),
         pod_uid: pod.uid.clone(),
-        service_account: pod.service_account.clone(),
-        workload_kind: pod.workload_kind.clone().unwrap_or_default(),
-        workload: pod.workload.clone().unwrap_or_default(),
-        node: pod.node.clone().unwrap_or_default(),
+        service_account: pod.service_account.to_string(),
+        workload_kind: text(&pod.workload_kind),
+        workload: text(&pod.workload),
+        node: text(&pod.node),
         // A map of strings with its keys in order.
         labels: serde_json::to_string(&*pod.labels).expect("strings can be written as JSON"),
     }

@@ -180,8 +180,8 @@ impl Oracle {
             namespace: Some(pod.name.namespace.clone()),
             pod: Some(pod.name.name.clone()),
             pod_uid: Some(pod.uid.clone()),
-            service_account: Some(pod.service_account.clone()),
-            node: pod.node.clone(),
+            service_account: Some(pod.service_account.to_string()),
+            node: pod.node.as_deref().map(str::to_owned),
             labels: Some(serde_json::json!(*pod.labels).to_string()),
             ..plain
         }

@@ -57,7 +57,7 @@ fn pods_that_have_ended_claim_nothing() {
 #[test]
 fn a_newer_claim_of_another_node_does_not_take_the_address_from_an_interface_here() {
     let mut cluster = claimed(&[("a", false, Some(1)), ("b", false, Some(2))]);
-    cluster.pods.get_mut(&ObjectName::new("shop", "b")).expect("it was put there").node = Some("node-b".to_owned());
+    cluster.pods.get_mut(&ObjectName::new("shop", "b")).expect("it was put there").node = Some("node-b".into());
     let on = |node, address| cluster.pods_on(node).get(&address).copied().flatten();
     let name = |node| on(node, self::address(CLAIMED)).map(|pod| pod.name.name.as_str());
     assert_eq!((name("node-a"), name("node-b"), name("node-c")), (Some("a"), Some("b"), None));

@@ -83,7 +83,7 @@ fn every_address_of_the_cluster_has_its_identity() {
     let blocks = [block("203.0.113.0/24", &[]), block("10.244.2.128/25", &[])];
     let tables = World::new([ingress_policy("a", [from(blocks)])]).tables();
     let identity = |text: &str| tables.address(address(text)).map(|known| known.identity.clone());
-    assert_eq!(identity(BANK_DB), Some(IdentityRef::Pod(ObjectName::new("bank", "db"))));
+    assert_eq!(identity(BANK_DB), Some(IdentityRef::Pod(ObjectName::new("bank", "db").into())));
     assert_eq!(identity(THIS_NODE), Some(IdentityRef::LocalNode));
     assert_eq!(identity(OTHER_NODE), Some(IdentityRef::Node("node-b".to_owned())));
     assert_eq!(identity("10.244.2.99"), Some(IdentityRef::PodRange));

@@ -3,7 +3,7 @@
 //! All of it is made from nothing when nodes change, and where several have one address; else it follows the pods that
 //! came, went or changed, and the blocks of the rules.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -45,7 +45,8 @@ impl Peers {
         let blocks = &mut peers.classes.blocks;
         blocks.change(blocks.difference(rules));
 
-        let mut identities = identities(input, &owners);
+        let mut names = Names::default();
+        let mut identities = identities(input, &owners, &mut names);
         for net in peers.classes.blocks.nets() {
             if !identities.contains_key(&net) {
                 peers.inherited.insert(net);
@@ -57,7 +58,7 @@ impl Peers {
         let mut addresses = Addresses::new();
         for (net, identity) in identities {
             let owner = owner_of(net, &owners);
-            if let Some(pod) = owner.filter(|pod| identity != IdentityRef::Pod(pod.name.clone())) {
+            if let Some(pod) = owner.filter(|pod| !is_pod(&identity, &pod.name)) {
                 peers.hidden.insert(net.addr(), pod.name.clone());
             }
             let class = had.get(&net).map_or(0, |had| had.class);
@@ -82,7 +83,7 @@ impl Peers {
             let net = IpNet::from(address);
             let is_of_changed = match addresses.get(&net).map(|before| &before.identity) {
                 None => true,
-                Some(IdentityRef::Pod(name)) => changed.contains(name),
+                Some(IdentityRef::Pod(name)) => changed.contains(&**name),
                 Some(_) => false,
             };
             is_of_changed && !self.entangled.contains(&address) && !self.classes.blocks.have(net)
@@ -100,6 +101,7 @@ impl Peers {
         let owners: BTreeMap<IpAddr, &Arc<Pod>> = on_network(pods.iter().filter_map(|pod| pod.after)).collect();
         let all: BTreeSet<IpAddr> =
             on_network(pods.iter().flat_map(Difference::both)).map(|(address, _)| address).collect();
+        let mut names = Names::default();
         let mut moved = BTreeSet::new();
         for address in all {
             let net = IpNet::from(address);
@@ -109,7 +111,7 @@ impl Peers {
             }
             let class = had.map(|had| had.class);
             let now = owners.get(&address).map(|pod| {
-                let identity = IdentityRef::Pod(pod.name.clone());
+                let identity = IdentityRef::Pod(names.of(pod));
                 let mut address = Address { class: class.unwrap_or(0), identity };
                 self.classes.put(net, Some(pod), &mut address);
                 address
@@ -184,7 +186,7 @@ impl Peers {
     /// The pod that has an address of which it is said who has it.
     fn owner<'a>(&self, net: IpNet, identity: &IdentityRef, cluster: &'a Cluster) -> Option<&'a Arc<Pod>> {
         let name = match identity {
-            IdentityRef::Pod(name) => Some(name),
+            IdentityRef::Pod(name) => Some(&**name),
             _ if self.hidden.is_empty() || net.prefix_len() != net.max_prefix_len() => None,
             _ => self.hidden.get(&net.addr()),
         };
@@ -210,8 +212,26 @@ fn owner_of<'a>(net: IpNet, owners: &BTreeMap<IpAddr, Option<&'a Arc<Pod>>>) -> 
     if net.prefix_len() == net.max_prefix_len() { owners.get(&net.addr()).copied().flatten() } else { None }
 }
 
+/// The names of pods, of which the addresses of one share one.
+#[derive(Default)]
+struct Names<'a>(HashMap<&'a ObjectName, Arc<ObjectName>>);
+
+impl<'a> Names<'a> {
+    fn of(&mut self, pod: &'a Pod) -> Arc<ObjectName> {
+        Arc::clone(self.0.entry(&pod.name).or_insert_with(|| Arc::new(pod.name.clone())))
+    }
+}
+
+fn is_pod(identity: &IdentityRef, pod: &ObjectName) -> bool {
+    matches!(identity, IdentityRef::Pod(name) if **name == *pod)
+}
+
 /// Each prefix that has an owner of its own, with who it belongs to.
-fn identities(input: &Input<'_>, owners: &BTreeMap<IpAddr, Option<&Arc<Pod>>>) -> BTreeMap<IpNet, IdentityRef> {
+fn identities<'a>(
+    input: &Input<'_>,
+    owners: &BTreeMap<IpAddr, Option<&'a Arc<Pod>>>,
+    names: &mut Names<'a>,
+) -> BTreeMap<IpNet, IdentityRef> {
     let mut identities: BTreeMap<IpNet, IdentityRef> = BTreeMap::new();
     // Each may replace those before: a host's address says more than a range, a pod's more than a node's.
     for node in input.cluster.nodes.iter() {
@@ -223,7 +243,7 @@ fn identities(input: &Input<'_>, owners: &BTreeMap<IpAddr, Option<&Arc<Pod>>>) -
         }
     }
     for (address, owner) in owners {
-        let identity = owner.map_or(IdentityRef::PodRange, |pod| IdentityRef::Pod(pod.name.clone()));
+        let identity = owner.map_or(IdentityRef::PodRange, |pod| IdentityRef::Pod(names.of(pod)));
         identities.insert(IpNet::from(*address), identity);
     }
     for address in input.node_addresses {

@@ -19,7 +19,7 @@ pub fn change(random: &mut Random, scenario: &mut Scenario, other: &Scenario) {
             if random.percent(60) {
                 let host = u8::try_from(100 + random.below(40)).unwrap();
                 pod.addresses = vec![[10, 244, 1, host].into()];
-                pod.node = Some("node-1".to_owned());
+                pod.node = Some("node-1".into());
             }
             cluster.pods.insert(pod);
         }
@@ -32,7 +32,7 @@ pub fn change(random: &mut Random, scenario: &mut Scenario, other: &Scenario) {
                 0 => pod.phase = *random.pick(&[Phase::Running, Phase::Succeeded, Phase::Pending]),
                 1 => pod.is_being_deleted = !pod.is_being_deleted,
                 2 => pod.addresses.truncate(1),
-                3 => pod.ports.clear(),
+                3 => pod.ports = [].into(),
                 4 => pod.host_network = !pod.host_network,
                 _ => {
                     let mut labels = Labels::clone(&pod.labels);
