@@ -102,7 +102,7 @@ impl Oracle {
     pub fn sides(&self, protocol: Protocol, local: SocketAddr, remote: SocketAddr) -> Vec<Decision> {
         let sides = [(Direction::Egress, local, remote), (Direction::Ingress, remote, local)];
         let sides = sides.into_iter().filter_map(|(direction, own, peer)| {
-            let pod = self.cluster.pod_at(own.ip()).filter(|pod| pod.node.as_ref() == Some(&self.node))?;
+            let pod = self.cluster.pod_at(own.ip()).filter(|pod| pod.node.as_deref() == Some(self.node.as_str()))?;
             let evaluation = self.evaluate(pod, direction, peer.ip(), protocol, remote.port());
             Some(self.decision(pod, direction, protocol, local, remote, &evaluation))
         });

@@ -195,17 +195,15 @@ impl Classes {
         if profile == Profile::default() {
             return 0;
         }
-        let number = match self.numbers.get(&profile) {
-            Some(&number) => number,
-            None => {
-                settled.has_other_classes = true;
-                let number = self.number_after(before);
-                let profile = Arc::new(profile);
-                self.numbers.insert(Arc::clone(&profile), number);
-                self.all.insert(number, Class { profile, kinds: 0 });
-                number
-            }
-        };
+        let known = self.numbers.get(&profile).copied();
+        let number = known.unwrap_or_else(|| {
+            settled.has_other_classes = true;
+            let number = self.number_after(before);
+            let profile = Arc::new(profile);
+            self.numbers.insert(Arc::clone(&profile), number);
+            self.all.insert(number, Class { profile, kinds: 0 });
+            number
+        });
         self.all.get_mut(&number).expect("each number has its class").kinds += 1;
         number
     }
@@ -229,7 +227,9 @@ impl Classes {
     pub(super) fn forget_empty(&mut self) {
         let empty: Vec<u32> =
             self.all.iter().filter(|(_, class)| class.kinds == 0).map(|(number, _)| *number).collect();
-        empty.into_iter().for_each(|number| self.forget(number));
+        for number in empty {
+            self.forget(number);
+        }
     }
 }
 

@@ -36,6 +36,7 @@ pub struct Compiler {
 
 /// What may differ between the tables of two compilations, and in what the pods are that stand in them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is about a table of its own")]
 pub struct Changed {
     /// The entries of these networks, in [`Tables::addresses`] or no longer there, and their pods.
     pub addresses: BTreeSet<IpNet>,
@@ -122,7 +123,7 @@ impl Whole {
             differing.extend(nets_of(&differences(&before.pods, &input.cluster.pods)));
         }
         let services = services::Stale { everything: true, ..services::Stale::default() };
-        let changed = self.renew(input, Stale { endpoints: true, ports: true, services });
+        let changed = self.renew(input, &Stale { endpoints: true, ports: true, services });
         Changed { addresses: &changed.addresses | &differing, endpoints: true, ..changed }
     }
 
@@ -172,7 +173,7 @@ impl Whole {
             slices_of: slices.iter().flat_map(Difference::both).filter_map(|slice| service_of(slice)).collect(),
             addresses: Some(&moved),
         };
-        let mut changed = self.renew(input, stale);
+        let mut changed = self.renew(input, &stale);
         changed.addresses.extend(nets_of(&pods));
         changed.addresses.extend(&moved);
         changed.endpoints |= has_other_pods;
@@ -180,7 +181,7 @@ impl Whole {
     }
 
     /// Makes anew what stands on peers and subjects.
-    fn renew(&mut self, input: &Input<'_>, stale: Stale<'_>) -> Changed {
+    fn renew(&mut self, input: &Input<'_>, stale: &Stale<'_>) -> Changed {
         let Self { tables, subjects, peers, rule_sets, services } = self;
         let mut changed = Changed::default();
         if stale.endpoints {

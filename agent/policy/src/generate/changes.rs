@@ -112,7 +112,7 @@ fn change_policy(random: &mut Random, cluster: &mut Cluster, other: &Scenario) {
         1 => policy.text.push(' '),
         2 => policy.uid.push('x'),
         3 => policy.pod_selector = other.pod_selector.clone(),
-        4 => *rules = other.ingress.clone(),
+        4 => rules.clone_from(&other.ingress),
         5 => rules.iter_mut().for_each(|rules| drop(rules.pop())),
         6 => rules.iter_mut().for_each(|rules| rules.insert(0, Rule::Unusable)),
         _ => {
@@ -131,7 +131,7 @@ fn change_endpoints(random: &mut Random, scenario: &mut Scenario, other: &Scenar
     if endpoints.is_empty() || random.percent(40) {
         let pods: Vec<_> = cluster.pods.iter().collect();
         let taken = |interface: &u32| endpoints.iter().any(|endpoint| endpoint.interface == *interface);
-        if let (false, Some(interface)) = (pods.is_empty(), (95..).find(|interface| !taken(interface))) {
+        if let (false, Some(interface)) = (pods.is_empty(), (95..=u32::MAX).find(|interface| !taken(interface))) {
             let pod = *random.pick(&pods);
             endpoints.push(Endpoint { interface, pod: Some(pod.name.clone()), addresses: pod.addresses.clone() });
         }
