@@ -15,7 +15,7 @@ use std::{
 use podwitness_config::Retention;
 use podwitness_datapath::{Control, HookFault, Interface, Tables as KernelTables};
 use podwitness_endpoints::Snapshot;
-use podwitness_policy::{Changed, Cluster, Compiler, Endpoint, ObjectName, policy_sha256};
+use podwitness_policy::{Cluster, Compiler, Endpoint, ObjectName, policy_sha256};
 use podwitness_runtime::{exit::sentence, readiness::Condition, shutdown::Shutdown};
 use podwitness_source::Update;
 use podwitness_spool::Definitions as _;
@@ -25,7 +25,7 @@ use crate::{
     coverage::{Account, InForce, Seen, SourceState, Statements, now_us, utc_us},
     definitions::{self, Definitions, LedgerError},
     metrics::Metrics,
-    numbering::{AddressNow, Numbered, number, renumber},
+    numbering::{Of, number},
     step::Step,
     trails::{below_floor, keep_known, trails},
 };
@@ -93,14 +93,10 @@ pub(crate) struct Controller {
 #[derive(Default)]
 pub(crate) struct Made {
     compiler: Compiler,
-    /// In the kernel's numbers; none before the first.
-    tables: Option<KernelTables>,
+    /// In the kernel's numbers.
+    tables: KernelTables,
     /// Whether these are in force.
     is_in_force: bool,
-    /// Who is where by these tables, as far as the definitions do not say so yet: all of it, and behind that what
-    /// has changed.
-    present: Option<definitions::Present>,
-    addresses: Vec<AddressNow>,
     /// The revision of the policies of a cluster.
     revision: Option<(Arc<Cluster>, i64)>,
 }
@@ -246,9 +242,7 @@ impl Controller {
         self.definitions.set_trails(trails)?;
         Step::TrailsKept.reached();
         let same_revision = self.definitions.revision_of(generation) == revision;
-        let Made { tables: Some(tables), is_in_force, present: here, addresses, .. } = &mut self.made else {
-            unreachable!("tables were just made")
-        };
+        let Made { tables, is_in_force, .. } = &mut self.made;
         if !same_revision || !*is_in_force {
             let next = debug_span!("plan").in_scope(|| self.control.next(tables, same_revision));
             let generation = next.generation();
@@ -260,11 +254,7 @@ impl Controller {
             Step::Switched.reached();
             *is_in_force = true;
             self.statements.in_force(now_us(), revision, cluster);
-            if let Some(here) = here.take() {
-                self.definitions.set_present(here);
-            }
-            self.definitions.update_present(generation, addresses);
-            addresses.clear();
+            self.definitions.set_present(definitions::Present::of(generation, tables));
             self.metrics.in_force(generation, revision);
             if let Some(learnt) = present.oldest_change {
                 self.metrics.applied_within(learnt.elapsed());
@@ -285,35 +275,21 @@ impl Controller {
         self.policy_in_force.set(true);
         let faults = debug_span!("hook").in_scope(|| self.hook(snapshot))?;
         Step::Hooked.reached();
-        if let Some(tables) = &self.made.tables {
-            let in_force =
-                InForce { revision, tables, faults: &faults, had_hooks: &|index| self.control.had_hooks(index) };
-            self.account.enforced(now_us(), in_force);
-        }
+        let tables = &self.made.tables;
+        let in_force = InForce { revision, tables, faults: &faults, had_hooks: &|index| self.control.had_hooks(index) };
+        self.account.enforced(now_us(), in_force);
         Ok(faults.len())
     }
 
-    /// Makes the tables of the cluster, or changes those that there are.
+    /// Brings the tables up to the cluster.
     fn make(&mut self, cluster: &Arc<Cluster>, snapshot: &Snapshot, endpoints: &[Endpoint]) {
         let Self { node, audits, definitions, made, .. } = self;
-        let Made { compiler, tables: kernel, is_in_force, present, addresses, .. } = made;
+        let Made { compiler, tables: kernel, is_in_force, .. } = made;
         let (tables, changed) =
             debug_span!("compile").in_scope(|| compiler.compile(cluster, node, &snapshot.host_addresses, endpoints));
-        debug_span!("number").in_scope(|| match (&changed, kernel) {
-            (Changed::Entries { addresses: at, services }, Some(kernel)) => {
-                let (has_changed, now) = renumber(kernel, tables, (at, *services), cluster, node, definitions);
-                *is_in_force &= !has_changed;
-                addresses.extend(now);
-            }
-            (_, kernel) => {
-                let numbered = number(tables, cluster, node, *audits, definitions);
-                *is_in_force &= kernel.as_ref() == Some(&numbered.tables);
-                let Numbered { tables, present: here } = numbered;
-                *kernel = Some(tables);
-                *present = Some(here);
-                addresses.clear();
-            }
-        });
+        let of = Of { cluster, node, audits: *audits };
+        let is_different = debug_span!("number").in_scope(|| number(kernel, tables, &changed, of, definitions));
+        *is_in_force &= !is_different;
     }
 
     /// The revision of the policies, which is reckoned anew where one of them changed.

@@ -3,13 +3,14 @@
 use std::{
     collections::{BTreeSet, HashMap},
     net::IpAddr,
+    sync::Arc,
 };
 
 use ipnet::{IpNet, Ipv4Net};
 use podwitness_datapath::{AddressPrefix, PolicyPrefix, Tables as KernelTables};
 use podwitness_policy::{
-    Cluster, EndpointTable, IdentityRef, ObjectName, Pod, PortEntry, PortOutcome, Protocol, RuleSet, ServiceKind,
-    ServiceTarget, Side, Tables,
+    Changed, Cluster, EndpointTable, IdentityRef, ObjectName, Pod, PortEntry, PortOutcome, Protocol, RuleSet,
+    ServiceKind, ServiceTarget, Side, Tables,
 };
 use podwitness_spool as spool;
 use podwitness_wire::{
@@ -17,120 +18,84 @@ use podwitness_wire::{
     TransportAddress, address_flags, endpoint_flags, ipv4_mapped, policy_outcome, service_kind,
 };
 
-use crate::definitions::{Definitions, Present};
+use crate::definitions::Definitions;
 
-/// The compiled tables in the kernel's numbers, and what they say of the present.
-pub(crate) struct Numbered {
-    /// What the kernel gets.
-    pub(crate) tables: KernelTables,
-    /// Who is where.
-    pub(crate) present: Present,
+/// Brings tables in the kernel's numbers up to what compiled tables say now, where these have changed since the numbers
+/// were given; the first time everything has. Returns whether anything is different.
+///
+/// New identities and rule sets are defined on the way; they are written when the definitions are, which must be before the
+/// tables are put in force.
+pub(crate) fn number(
+    kernel: &mut KernelTables,
+    tables: &Tables,
+    changed: &Changed,
+    of: Of<'_>,
+    definitions: &Definitions,
+) -> bool {
+    let mut numbering = Numbering::new(of, definitions);
+    let mut is_different = numbering.addresses(kernel, tables, &changed.addresses);
+    let mut renew = |is_stale: bool, renewed: &mut dyn FnMut(&mut KernelTables) -> bool| {
+        if is_stale {
+            is_different |= renewed(kernel);
+        }
+    };
+    renew(changed.endpoints, &mut |kernel| {
+        let endpoints = tables.endpoints.iter();
+        let own = endpoints.clone().flat_map(|(&interface, endpoint)| {
+            endpoint.addresses.iter().map(move |&own| OwnAddressKey { interface, address: address(own) })
+        });
+        let mut own: Vec<OwnAddressKey> = own.collect();
+        own.sort_unstable();
+        let endpoints = endpoints.map(|(&interface, endpoint)| (interface, numbering.endpoint(endpoint))).collect();
+        let is_other_own = replace(&mut kernel.own_addresses, own);
+        replace(&mut kernel.endpoints, endpoints) || is_other_own
+    });
+    renew(changed.ports, &mut |kernel| {
+        let mut policy: Vec<_> = tables.ports.iter().map(|entry| numbering.policy(entry)).collect();
+        policy.sort_unstable_by_key(|(prefix, _)| *prefix);
+        replace(&mut kernel.policy, policy)
+    });
+    renew(changed.services, &mut |kernel| replace(&mut kernel.services, services(tables, definitions)));
+    renew(changed.backends, &mut |kernel| replace(&mut kernel.frontends, frontends(tables)));
+    is_different
 }
 
-/// Numbers the tables. New identities and rule sets are defined on the way; they are durable when the definitions are
-/// next committed, which must be before the tables are put in force.
-pub(crate) fn number(
-    tables: &Tables,
-    cluster: &Cluster,
-    node: &str,
-    audits: bool,
-    definitions: &Definitions,
-) -> Numbered {
-    let mut numbering = Numbering::new(cluster, node, definitions);
-    let mut kernel = KernelTables::default();
-    let mut present = Present::default();
+/// What tables are about.
+#[derive(Clone, Copy)]
+pub(crate) struct Of<'a> {
+    /// The cluster.
+    pub(crate) cluster: &'a Cluster,
+    /// This node's name.
+    pub(crate) node: &'a str,
+    /// Whether the node's witness mode is `audit`.
+    pub(crate) audits: bool,
+}
 
-    let endpoints = tables.endpoints.iter().flat_map(|(&interface, endpoint)| {
-        endpoint.addresses.iter().map(move |&address| (IpNet::from(address), interface))
-    });
-    let interfaces: HashMap<IpNet, u32> = endpoints.collect();
-    for (net, address) in tables.addresses.iter().filter(|(net, _)| !is_ipv4_mapped_net(net)) {
-        let known = numbering.known(&address.identity);
-        if known.owner != 0 {
-            present.by_address.insert(net.addr(), known.identity);
-        } else if known.flags & address_flags::NODE != 0 {
-            present.nodes.insert(net.addr(), known.identity);
-        } else if known.flags & address_flags::POD_RANGE != 0 {
-            present.pod_ranges.push(*net);
-        }
-        let interface = interfaces.get(net).copied().unwrap_or(0);
-        kernel.addresses.push((prefix(net), AddressEntry { class: address.class, interface, ..known }));
-    }
-    // Both families stand in one trie, in which `::/0` covers the IPv4-mapped addresses too: without an entry of their own
-    // for all of them, IPv4 addresses would be of the class of an IPv6 block.
-    let everything = IpNet::from(Ipv4Net::default());
-    if !tables.addresses.contains_key(&everything) {
-        kernel.addresses.push((prefix(&everything), AddressEntry::default()));
-    }
-    for (&interface, endpoint) in &tables.endpoints {
-        let entry = numbering.endpoint(endpoint, audits);
-        if endpoint.pod.is_some() {
-            present.by_interface.insert(interface, entry.identity);
-        }
-        kernel.endpoints.push((interface, entry));
-        let own = endpoint.addresses.iter();
-        kernel.own_addresses.extend(own.map(|&own| OwnAddressKey { interface, address: address(own) }));
-    }
-    kernel.policy = tables.ports.iter().map(|entry| numbering.policy(entry)).collect();
-    kernel.services = services(tables, definitions);
-    for (backend, behind) in &tables.backends {
+/// Puts something in the place of something else; returns whether it is different.
+fn replace<T: PartialEq>(place: &mut T, with: T) -> bool {
+    let is_different = *place != with;
+    *place = with;
+    is_different
+}
+
+fn frontends(tables: &Tables) -> Vec<(TransportAddress, Frontends)> {
+    let of_backend = |behind: &[podwitness_policy::Frontend]| {
         let mut frontends = Frontends::default();
         for (place, frontend) in frontends.list.iter_mut().zip(behind) {
             *place = Frontend { address: address(frontend.address), port: frontend.port, zero: [0; 2] };
             frontends.count += 1;
         }
-        kernel.frontends.push((transport_address(backend.address, backend.port, backend.protocol), frontends));
-    }
-    // In order, a change of them costs less.
-    kernel.addresses.sort_unstable_by_key(|(prefix, _)| *prefix);
-    kernel.policy.sort_unstable_by_key(|(prefix, _)| *prefix);
-    kernel.own_addresses.sort_unstable();
-    kernel.frontends.sort_unstable_by_key(|(backend, _)| *backend);
-    Numbered { tables: kernel, present }
-}
-
-/// The pod identity that is at an address now, if there is one.
-pub(crate) type AddressNow = (IpAddr, Option<u32>);
-
-/// Numbers anew what may have changed in tables that were numbered before: the entries of single addresses and, if it is said so,
-/// those of Services. Returns whether anything has changed, and who is at the addresses now.
-pub(crate) fn renumber(
-    kernel: &mut KernelTables,
-    tables: &Tables,
-    (addresses, has_services): (&BTreeSet<IpAddr>, bool),
-    cluster: &Cluster,
-    node: &str,
-    definitions: &Definitions,
-) -> (bool, Vec<AddressNow>) {
-    let mut numbering = Numbering::new(cluster, node, definitions);
-    let (mut has_changed, mut now) = (false, Vec::new());
-    for &host in addresses.iter().filter(|host| !is_ipv4_mapped_net(&IpNet::from(**host))) {
-        let net = IpNet::from(host);
-        let entry = tables.addresses.get(&net).map(|of| {
-            let has = |endpoint: &EndpointTable| endpoint.addresses.contains(&host);
-            let interface = tables.endpoints.iter().find(|(_, endpoint)| has(endpoint)).map_or(0, |(index, _)| *index);
-            AddressEntry { class: of.class, interface, ..numbering.known(&of.identity) }
-        });
-        let place = kernel.addresses.binary_search_by_key(&prefix(&net), |(prefix, _)| *prefix);
-        let before = place.ok().map(|there| kernel.addresses[there].1);
-        if before == entry {
-            continue;
-        }
-        has_changed = true;
-        now.push((host, entry.filter(|entry| entry.owner != 0).map(|entry| entry.identity)));
-        match (place, entry) {
-            (Ok(there), Some(entry)) => kernel.addresses[there].1 = entry,
-            (Ok(there), None) => drop(kernel.addresses.remove(there)),
-            (Err(next), Some(entry)) => kernel.addresses.insert(next, (prefix(&net), entry)),
-            (Err(_), None) => {}
-        }
-    }
-    if has_services {
-        let services = services(tables, definitions);
-        has_changed |= kernel.services != services;
-        kernel.services = services;
-    }
-    (has_changed, now)
+        frontends
+    };
+    let mut frontends: Vec<_> = tables
+        .backends
+        .iter()
+        .map(|(backend, behind)| {
+            (transport_address(backend.address, backend.port, backend.protocol), of_backend(behind))
+        })
+        .collect();
+    frontends.sort_unstable_by_key(|(backend, _)| *backend);
+    frontends
 }
 
 fn services(tables: &Tables, definitions: &Definitions) -> Vec<(TransportAddress, ServiceEntry)> {
@@ -156,38 +121,70 @@ fn services(tables: &Tables, definitions: &Definitions) -> Vec<(TransportAddress
 }
 
 struct Numbering<'a> {
-    cluster: &'a Cluster,
-    node: &'a str,
+    of: Of<'a>,
     definitions: &'a Definitions,
     /// Numbers given in this round: pods and rule sets stand in many entries.
-    pods: HashMap<&'a ObjectName, u32>,
+    pods: HashMap<&'a ObjectName, NumberedPod>,
     rule_sets: HashMap<RuleSet, u32>,
 }
 
 impl<'a> Numbering<'a> {
-    fn new(cluster: &'a Cluster, node: &'a str, definitions: &'a Definitions) -> Self {
-        Self { cluster, node, definitions, pods: HashMap::new(), rule_sets: HashMap::new() }
+    fn new(of: Of<'a>, definitions: &'a Definitions) -> Self {
+        Self { of, definitions, pods: HashMap::new(), rule_sets: HashMap::new() }
+    }
+
+    /// Brings the entries of some networks up to date.
+    fn addresses(&mut self, kernel: &mut KernelTables, tables: &'a Tables, changed: &BTreeSet<IpNet>) -> bool {
+        let interfaces = tables.endpoints.iter().flat_map(|(&interface, endpoint)| {
+            endpoint.addresses.iter().map(move |&address| (IpNet::from(address), interface))
+        });
+        let interfaces: HashMap<IpNet, u32> = interfaces.collect();
+        // Both families stand in one trie, in which `::/0` covers the IPv4-mapped addresses too: without an entry of their own
+        // for all of them, IPv4 addresses would be of the class of an IPv6 block.
+        let everything = IpNet::from(Ipv4Net::default());
+        let nets = changed.iter().copied().filter(|net| *net != everything).chain([everything]);
+        let mut edits = Vec::new();
+        for net in nets.filter(|net| !is_ipv4_mapped_net(net)) {
+            let after = tables.addresses.get(&net).map(|address| {
+                let interface = interfaces.get(&net).copied().unwrap_or(0);
+                AddressEntry { class: address.class, interface, ..self.known(&address.identity) }
+            });
+            let after = if net == everything { Some(after.unwrap_or_default()) } else { after };
+            let prefix = prefix(&net);
+            let place = kernel.addresses.binary_search_by_key(&prefix, |(prefix, _)| *prefix);
+            if place.ok().map(|there| kernel.addresses[there].1) != after {
+                edits.push((prefix, after));
+            }
+        }
+        edits.sort_unstable_by_key(|(prefix, _)| *prefix);
+        if !edits.is_empty() {
+            kernel.addresses = edited(&kernel.addresses, &edits).into();
+        }
+        !edits.is_empty()
     }
 
     /// What is known of an address, without its class and interface.
     fn known(&mut self, identity: &'a IdentityRef) -> AddressEntry {
         let (identity, flags, owner) = match identity {
-            IdentityRef::Pod(name) => (self.pod(name), 0, self.owner(name)),
+            IdentityRef::Pod(name) => {
+                let pod = self.pod(name);
+                (pod.incarnation, 0, pod.owner)
+            }
             IdentityRef::Node(name) => (self.host(name), address_flags::NODE, 0),
-            IdentityRef::LocalNode => (self.host(self.node), address_flags::NODE | address_flags::LOCAL_NODE, 0),
+            IdentityRef::LocalNode => (self.host(self.of.node), address_flags::NODE | address_flags::LOCAL_NODE, 0),
             IdentityRef::PodRange => (0, address_flags::POD_RANGE, 0),
             IdentityRef::External => (0, 0, 0),
         };
         AddressEntry { identity, flags, owner, ..AddressEntry::default() }
     }
 
-    fn endpoint(&mut self, endpoint: &'a EndpointTable, node_audits: bool) -> EndpointEntry {
-        let identity = endpoint.pod.as_ref().map_or(0, |pod| self.pod(pod));
+    fn endpoint(&mut self, endpoint: &'a EndpointTable) -> EndpointEntry {
+        let identity = endpoint.pod.as_ref().map_or(0, |pod| self.pod(pod).incarnation);
         let mut entry = EndpointEntry { identity, ..EndpointEntry::default() };
         if endpoint.pod.is_some() {
             entry.flags |= endpoint_flags::KNOWN;
         }
-        if endpoint.audits.unwrap_or(node_audits) {
+        if endpoint.audits.unwrap_or(self.of.audits) {
             entry.flags |= endpoint_flags::AUDIT;
         }
         if let Side::Isolated { subject, isolating } = &endpoint.ingress {
@@ -221,24 +218,12 @@ impl<'a> Numbering<'a> {
         self.definitions.number_identity(spool::Identity { node: node.to_owned(), ..spool::Identity::default() })
     }
 
-    fn pod(&mut self, name: &'a ObjectName) -> u32 {
-        if let Some(&number) = self.pods.get(name) {
-            return number;
-        }
-        let number = self.cluster.pods.get(name).map_or(0, |pod| self.definitions.number_identity(incarnation(pod)));
-        self.pods.insert(name, number);
-        number
-    }
-
-    /// The number of a pod whatever its labels: that of a definition in which they do not stand.
-    fn owner(&self, name: &ObjectName) -> u32 {
-        self.cluster.pods.get(name).map_or(0, |pod| {
-            self.definitions.number_identity(spool::Identity {
-                namespace: pod.name.namespace.clone(),
-                pod: pod.name.name.clone(),
-                pod_uid: pod.uid.clone(),
-                node: pod.node.clone().unwrap_or_default(),
-                ..spool::Identity::default()
+    fn pod(&mut self, name: &'a ObjectName) -> NumberedPod {
+        let Self { of, definitions, pods, .. } = self;
+        *pods.entry(name).or_insert_with(|| {
+            of.cluster.pods.get(name).map_or(NumberedPod::default(), |pod| NumberedPod {
+                incarnation: definitions.number_identity(incarnation(pod)),
+                owner: definitions.number_identity(owner(pod)),
             })
         })
     }
@@ -259,6 +244,50 @@ impl<'a> Numbering<'a> {
     }
 }
 
+/// The numbers of a pod.
+#[derive(Clone, Copy, Default)]
+struct NumberedPod {
+    /// With its labels as they are.
+    incarnation: u32,
+    /// Whatever its labels.
+    owner: u32,
+}
+
+/// The entries behind some edits; both are in order.
+fn edited(
+    before: &[(AddressPrefix, AddressEntry)],
+    edits: &[(AddressPrefix, Option<AddressEntry>)],
+) -> Vec<(AddressPrefix, AddressEntry)> {
+    let mut after = Vec::with_capacity(before.len() + edits.len());
+    let mut rest = before;
+    for (prefix, entry) in edits {
+        let (untouched, behind) = rest.split_at(rest.partition_point(|(other, _)| other < prefix));
+        after.extend_from_slice(untouched);
+        after.extend(entry.map(|entry| (*prefix, entry)));
+        rest = match behind {
+            [(first, _), behind @ ..] if first == prefix => behind,
+            behind => behind,
+        };
+    }
+    after.extend_from_slice(rest);
+    after
+}
+
+fn text(word: Option<&Arc<str>>) -> String {
+    word.map(ToString::to_string).unwrap_or_default()
+}
+
+/// This pod whatever its labels: a definition in which they do not stand.
+fn owner(pod: &Pod) -> spool::Identity {
+    spool::Identity {
+        namespace: pod.name.namespace.clone(),
+        pod: pod.name.name.clone(),
+        pod_uid: pod.uid.clone(),
+        node: text(pod.node.as_ref()),
+        ..spool::Identity::default()
+    }
+}
+
 /// This pod, with these labels: what evidence says of it.
 fn incarnation(pod: &Pod) -> spool::Identity {
     spool::Identity {
@@ -266,10 +295,10 @@ fn incarnation(pod: &Pod) -> spool::Identity {
         namespace: pod.name.namespace.clone(),
         pod: pod.name.name.clone(),
         pod_uid: pod.uid.clone(),
-        service_account: pod.service_account.clone(),
-        workload_kind: pod.workload_kind.clone().unwrap_or_default(),
-        workload: pod.workload.clone().unwrap_or_default(),
-        node: pod.node.clone().unwrap_or_default(),
+        service_account: pod.service_account.to_string(),
+        workload_kind: text(pod.workload_kind.as_ref()),
+        workload: text(pod.workload.as_ref()),
+        node: text(pod.node.as_ref()),
         // A map of strings with its keys in order.
         labels: serde_json::to_string(&*pod.labels).expect("strings can be written as JSON"),
     }
@@ -304,36 +333,4 @@ fn address(address: IpAddr) -> Address {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn numbered_addresses(nets: &[&str]) -> Vec<(AddressPrefix, u32)> {
-        let folder = tempfile::tempdir().unwrap();
-        let definitions = Definitions::open(folder.path(), "boot", None).unwrap();
-        let mut tables = Tables::default();
-        for (class, net) in (7..).zip(nets) {
-            let external = podwitness_policy::Address { class, identity: IdentityRef::External };
-            tables.addresses.insert(net.parse().unwrap(), external);
-        }
-        let numbered = number(&tables, &Cluster::default(), "node", false, &definitions);
-        numbered.tables.addresses.into_iter().map(|(prefix, entry)| (prefix, entry.class)).collect()
-    }
-
-    #[test]
-    fn an_ipv6_block_that_covers_the_mapped_addresses_covers_no_ipv4_address() {
-        let all_of_ipv4 = AddressPrefix { address: ipv4_mapped([0; 4]), bits: 96 };
-        let all = AddressPrefix { address: [0; 16], bits: 0 };
-        assert_eq!(numbered_addresses(&["::/0"]), [(all, 7), (all_of_ipv4, 0)]);
-        assert_eq!(numbered_addresses(&["0.0.0.0/0", "::/0"]), [(all, 8), (all_of_ipv4, 7)]);
-        assert_eq!(numbered_addresses(&["::ffff:10.0.0.0/104"]), [(all_of_ipv4, 0)]);
-    }
-
-    #[test]
-    fn an_ipv4_prefix_counts_its_bits_behind_the_mapped_form() {
-        let all = prefix(&"0.0.0.0/0".parse().unwrap());
-        assert_eq!((all.bits, all.address), (96, ipv4_mapped([0; 4])));
-        let host = prefix(&"10.1.2.3/32".parse().unwrap());
-        assert_eq!((host.bits, host.address), (128, ipv4_mapped([10, 1, 2, 3])));
-        assert_eq!(prefix(&"::/0".parse().unwrap()).bits, 0);
-    }
-}
+mod tests;

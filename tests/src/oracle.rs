@@ -102,7 +102,7 @@ impl Oracle {
     pub fn sides(&self, protocol: Protocol, local: SocketAddr, remote: SocketAddr) -> Vec<Decision> {
         let sides = [(Direction::Egress, local, remote), (Direction::Ingress, remote, local)];
         let sides = sides.into_iter().filter_map(|(direction, own, peer)| {
-            let pod = self.cluster.pod_at(own.ip()).filter(|pod| pod.node.as_ref() == Some(&self.node))?;
+            let pod = self.cluster.pod_at(own.ip()).filter(|pod| pod.node.as_deref() == Some(self.node.as_str()))?;
             let evaluation = self.evaluate(pod, direction, peer.ip(), protocol, remote.port());
             Some(self.decision(pod, direction, protocol, local, remote, &evaluation))
         });
@@ -180,8 +180,8 @@ impl Oracle {
             namespace: Some(pod.name.namespace.clone()),
             pod: Some(pod.name.name.clone()),
             pod_uid: Some(pod.uid.clone()),
-            service_account: Some(pod.service_account.clone()),
-            node: pod.node.clone(),
+            service_account: Some(pod.service_account.to_string()),
+            node: pod.node.as_deref().map(str::to_owned),
             labels: Some(serde_json::json!(*pod.labels).to_string()),
             ..plain
         }

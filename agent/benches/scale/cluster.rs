@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use podwitness_policy::{
     Cluster, EndpointSlice, IpBlock, LabelSelector, Labels, NamedPort, Namespace, NetworkPolicy, Node, ObjectName,
-    Peer, Peers, Phase, Pod, PortMatch, PortRange, Ports, Protocol, Rule, Service, ServicePort, SliceEndpoint,
+    Peer, Peers, Phase, Pod, PortMatch, PortRange, Ports, Protocol, Rule, Service, ServicePort, Sharing, SliceEndpoint,
     SlicePort,
 };
 
@@ -36,9 +36,11 @@ pub(crate) struct Which {
     pub(crate) number: usize,
 }
 
-/// A cluster of so many pods, and how many of them are on the agent's node.
+/// A cluster of so many pods, and how many of them are on the agent's node. As a source has it, what objects have in
+/// common is shared.
 pub(crate) fn cluster(pods: usize) -> Cluster {
     let mut cluster = Cluster::default();
+    let mut sharing = Sharing::default();
     let namespaces = pods.div_ceil(PODS);
     for number in 0..=pods / OF_NODE {
         let node = node(number);
@@ -52,7 +54,8 @@ pub(crate) fn cluster(pods: usize) -> Cluster {
         for number in 0..PODS {
             let place = namespace * PODS + number;
             let node = if place.is_multiple_of(one_in) { 0 } else { 1 + place % (pods / OF_NODE).max(1) };
-            let pod = pod(Which { namespace, number }, node);
+            let mut pod = pod(Which { namespace, number }, node);
+            sharing.pod(&mut pod);
             cluster.pods.insert(pod);
         }
         for workload in 0..WORKLOADS {
@@ -74,6 +77,7 @@ pub(crate) fn cluster(pods: usize) -> Cluster {
         pod.labels = labels(&[("k8s-app", "kube-dns")]).into();
         cluster.pods.insert(pod);
     }
+    cluster.endpoint_slices.iter_mut().for_each(|slice| sharing.slice(slice));
     cluster
 }
 
@@ -137,13 +141,13 @@ pub(crate) fn pod(which: Which, node: usize) -> Pod {
         uid: uid(&[2, namespace, number]),
         labels: labels.into(),
         addresses: addresses(which),
-        node: Some(node_name(node)),
+        node: Some(node_name(node).into()),
         host_network: false,
         phase: Phase::Running,
-        ports: vec![NamedPort { name: "http".to_owned(), protocol: Protocol::Tcp, port: port(8080) }],
-        service_account: app.to_owned(),
-        workload_kind: Some("Deployment".to_owned()),
-        workload: Some(app.to_owned()),
+        ports: [NamedPort { name: "http".to_owned(), protocol: Protocol::Tcp, port: port(8080) }].into(),
+        service_account: app.into(),
+        workload_kind: Some("Deployment".into()),
+        workload: Some(app.into()),
         is_being_deleted: false,
         created: Some(1_700_000_000),
     }
@@ -232,7 +236,7 @@ pub(crate) fn policies(namespace: usize, change: u16) -> Vec<NetworkPolicy> {
                 vec![other("team", &team, everything())],
                 vec![PortMatch::Named(Protocol::Tcp, "http".to_owned())],
             )]),
-            Some(vec![rule(vec![own(tier("back"))], vec![tcp(8080)])]),
+            Some(vec![rule(vec![own(tier("back"))], vec![tcp(8080 + change)])]),
         ),
         (
             "back",
@@ -271,6 +275,16 @@ pub(crate) fn policies(namespace: usize, change: u16) -> Vec<NetworkPolicy> {
             faults: Vec::new(),
         })
         .collect()
+}
+
+/// The policy of a namespace's front, which lets in the pods of a team, given by its number.
+pub(crate) fn front_for(namespace: usize, team: usize, change: u16) -> NetworkPolicy {
+    let front = policies(namespace, change).into_iter().find(|policy| policy.name.name == "front");
+    let mut front = front.expect("it is one of them");
+    let namespaces = Some(LabelSelector::labels([("team", format!("team-{team:02}"))]));
+    let peers = Peers::Listed(vec![Peer::Pods { namespaces, pods: LabelSelector::everything() }]);
+    front.ingress = Some(vec![Rule::Usable { peers, ports: Ports::Every }]);
+    front
 }
 
 fn labels(of: &[(&str, &str)]) -> Labels {

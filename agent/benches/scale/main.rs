@@ -234,7 +234,25 @@ fn measure(number: usize, pods: usize, applied: &Receiver<Applied>) -> Result<Ve
             cluster.policies.insert(policy);
         }
     })?;
-    let mut times = Times::default();
+    let is_here = |namespace: &usize| {
+        let name = cluster::namespace_name(*namespace);
+        bench.cluster.pods.iter().any(|pod| is_local(pod) && pod.name.namespace == name)
+    };
+    // In a small cluster each namespace has a pod here.
+    if let Some(elsewhere) = (0..namespaces).find(|namespace| !is_here(namespace)) {
+        of_kind(&mut bench, "policy elsewhere", &|cluster, repetition| {
+            let change = 1 + u16::try_from(repetition).expect("there are few");
+            for policy in cluster::policies(elsewhere, change) {
+                cluster.policies.insert(policy);
+            }
+        })?;
+    }
+    of_kind(&mut bench, "policy of other peers", &|cluster, repetition| {
+        let change = 1000 + u16::try_from(repetition).expect("there are few");
+        let policy = cluster::front_for(0, repetition % 2, change);
+        cluster.policies.insert(policy);
+    })?;
+    let (mut times, mut without_hooks) = (Times::default(), Times::default());
     for repetition in 0..REPEATED {
         let which = Which { namespace: repetition % namespaces, number: 300 + repetition };
         let pod = cluster::pod(which, 0);
@@ -243,10 +261,14 @@ fn measure(number: usize, pods: usize, applied: &Receiver<Applied>) -> Result<Ve
         bench.endpoints.push(endpoint);
         let told = Instant::now();
         bench.tell_endpoints()?;
-        times.add(told, bench.wait()?);
+        let applied = bench.wait()?;
+        let of_hooks = applied.steps.get("hook").map_or(Duration::ZERO, |cost| cost.wall);
+        without_hooks.walls.push(applied.at.saturating_duration_since(told).saturating_sub(of_hooks));
+        times.add(told, applied);
     }
     times.print("local pod added");
     kinds.push(("local pod added", times));
+    kinds.push(("its policy, before hooks", without_hooks));
     let times = storm(&mut bench, namespaces)?;
     kinds.push(("storm", times));
     bench.agent.stop()?;

@@ -28,7 +28,7 @@ use crate::{
     Error,
     tables::{AddressPrefix, Tables},
 };
-use kept::{Edit, Entries, Kept, apply, edits, in_order};
+use kept::{Edit, Entries, Kept, edits, in_order};
 
 type Addresses = LpmTrie<MapData, Address, AddressEntry>;
 type Endpoints = HashMap<MapData, u32, EndpointEntry>;
@@ -48,7 +48,17 @@ pub(crate) struct Slots {
 }
 
 /// What differs of addresses elsewhere.
-pub(crate) type AddressEdits = Vec<Edit<AddressPrefix, AddressEntry>>;
+#[derive(Debug)]
+pub(crate) struct AddressEdits {
+    edits: Vec<Edit<AddressPrefix, AddressEntry>>,
+    after: Entries<Addresses>,
+}
+
+impl AddressEdits {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.edits.is_empty()
+    }
+}
 
 impl Slots {
     pub(crate) fn new(mut take: impl FnMut(&'static str) -> Result<Map, Error>) -> Result<Self, Error> {
@@ -74,25 +84,27 @@ impl Slots {
             return None;
         }
         let filled = self.addresses.slots[slot].as_ref()?;
-        let edits = edits(&filled.entries, &in_order(&tables.addresses));
+        let after = in_order(&tables.addresses);
+        let edits = edits(&filled.entries, &after);
         let is_elsewhere = |edit: &Edit<_, AddressEntry>| edit.before.iter().chain(&edit.after).all(is_elsewhere);
-        (filled.takes(tables.addresses.len(), edits.len()) && edits.iter().all(is_elsewhere)).then_some(edits)
+        let is_possible = filled.takes(after.len(), edits.len()) && edits.iter().all(is_elsewhere);
+        is_possible.then_some(AddressEdits { edits, after })
     }
 
     /// Changes the maps of the generation in force.
     pub(crate) fn edit_in_place(&mut self, generation: u64, edits: &AddressEdits) -> Result<(), Error> {
-        self.addresses.edit(slot(generation), edits)
+        self.addresses.edit(slot(generation), &edits.edits, edits.after.clone())
     }
 
     /// Has the slot of a generation that is not in force hold these tables. No program may be reading its maps.
     pub(crate) fn fill(&mut self, generation: u64, tables: &Tables) -> Result<(), Error> {
         let slot = slot(generation);
-        self.addresses.fill(slot, &tables.addresses)?;
-        self.endpoints.fill(slot, &tables.endpoints)?;
-        self.own_addresses.fill(slot, &own_addresses(tables))?;
-        self.policy.fill(slot, &tables.policy)?;
-        self.services.fill(slot, &tables.services)?;
-        self.frontends.fill(slot, &tables.frontends)?;
+        self.addresses.fill(slot, in_order(&tables.addresses))?;
+        self.endpoints.fill(slot, in_order(&tables.endpoints.clone().into()))?;
+        self.own_addresses.fill(slot, in_order(&own_addresses(tables).into()))?;
+        self.policy.fill(slot, in_order(&tables.policy.clone().into()))?;
+        self.services.fill(slot, in_order(&tables.services.clone().into()))?;
+        self.frontends.fill(slot, in_order(&tables.frontends.clone().into()))?;
 
         // Each update of a map of maps waits until the programs that are running have ended (see `Grace`), some
         // milliseconds: waiting for all of them at once takes no longer than for one.
@@ -137,25 +149,26 @@ impl<M: Kept> Table<M> {
     }
 
     fn has(&self, slot: usize, entries: &[(M::Key, M::Value)]) -> bool {
-        self.slots[slot].as_ref().is_some_and(|filled| filled.entries == entries || filled.entries == in_order(entries))
+        let is_alike =
+            |filled: &Filled<M>| **filled.entries == *entries || *filled.entries == *in_order(&entries.to_vec().into());
+        self.slots[slot].as_ref().is_some_and(is_alike)
     }
 
-    /// Changes the map of a slot.
-    fn edit(&mut self, slot: usize, edits: &[Edit<M::Key, M::Value>]) -> Result<(), Error> {
+    /// Changes the map of a slot, so that it has these entries.
+    fn edit(&mut self, slot: usize, edits: &[Edit<M::Key, M::Value>], after: Entries<M>) -> Result<(), Error> {
         // Where an edit fails nobody knows what is in the map.
         let Some(mut filled) = self.slots[slot].take() else { return Ok(()) };
-        filled.edit(edits).map_err(Error::map("change", self.name))?;
+        filled.edit(edits, after).map_err(Error::map("change", self.name))?;
         self.slots[slot] = Some(filled);
         Ok(())
     }
 
     /// Has a map with these entries for a slot: its own, or a new one that is not put there yet.
-    fn fill(&mut self, slot: usize, entries: &[(M::Key, M::Value)]) -> Result<(), Error> {
-        let entries = in_order(entries);
+    fn fill(&mut self, slot: usize, entries: Entries<M>) -> Result<(), Error> {
         if let Some(filled) = &self.slots[slot] {
             let edits = edits(&filled.entries, &entries);
             if filled.takes(entries.len(), edits.len()) {
-                return self.edit(slot, &edits);
+                return self.edit(slot, &edits, entries);
             }
         }
         // What is in the slot is not touched before another map takes its place.
@@ -184,7 +197,7 @@ impl<M: Kept> Filled<M> {
     fn new(entries: Entries<M>) -> Result<Self, MapError> {
         let room = entries.len() + entries.len() / 4 + 256;
         let mut map = M::create(u32::try_from(room).unwrap_or(u32::MAX))?;
-        for (key, value) in &entries {
+        for (key, value) in entries.iter() {
             map.put(*key, value)?;
         }
         Ok(Self { map, entries, room, is_put: false })
@@ -196,10 +209,7 @@ impl<M: Kept> Filled<M> {
         self.is_put && self.entries.len() < self.room && entries < self.room && edits <= entries + FEW
     }
 
-    fn edit(&mut self, edits: &[Edit<M::Key, M::Value>]) -> Result<(), MapError> {
-        if edits.is_empty() {
-            return Ok(());
-        }
+    fn edit(&mut self, edits: &[Edit<M::Key, M::Value>], after: Entries<M>) -> Result<(), MapError> {
         // First what goes, so that what comes has room.
         for edit in edits.iter().filter(|edit| edit.after.is_none()) {
             self.map.take(edit.key)?;
@@ -209,7 +219,7 @@ impl<M: Kept> Filled<M> {
                 self.map.put(edit.key, after)?;
             }
         }
-        self.entries = apply(&self.entries, edits);
+        self.entries = after;
         Ok(())
     }
 }

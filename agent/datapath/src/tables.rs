@@ -1,8 +1,13 @@
 //! What one generation of compiled policy holds.
 
+use std::{
+    ops::{Deref, DerefMut},
+    sync::Arc,
+};
+
 use podwitness_wire::{
     Address, AddressEntry, EndpointEntry, Frontends, OwnAddressKey, PolicyEntry, PolicyKeyData, ServiceEntry,
-    TransportAddress,
+    TransportAddress, ipv4_mapped,
 };
 
 /// Leading bits of an address that matter (0 to 128; an IPv4 prefix has 96 more than in its own notation).
@@ -14,6 +19,15 @@ pub struct AddressPrefix {
     pub bits: u32,
 }
 
+impl AddressPrefix {
+    /// Whether the address is of the prefix's family and begins with it.
+    pub fn holds(&self, address: &Address) -> bool {
+        let is_ipv4 = |address: &Address| address[..12] == ipv4_mapped([0; 4])[..12];
+        let differing = u128::from_be_bytes(self.address) ^ u128::from_be_bytes(*address);
+        differing.leading_zeros() >= self.bits && is_ipv4(&self.address) == is_ipv4(address)
+    }
+}
+
 /// Leading bits of a policy key that matter (see [`PolicyKeyData`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PolicyPrefix {
@@ -23,11 +37,41 @@ pub struct PolicyPrefix {
     pub bits: u32,
 }
 
+/// A list that is copied when it is changed while somebody else has it too. A clone costs nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shared<T>(Arc<Vec<T>>);
+
+impl<T> Default for Shared<T> {
+    fn default() -> Self {
+        Self(Arc::default())
+    }
+}
+
+impl<T> From<Vec<T>> for Shared<T> {
+    fn from(list: Vec<T>) -> Self {
+        Self(Arc::new(list))
+    }
+}
+
+impl<T> Deref for Shared<T> {
+    type Target = Vec<T>;
+
+    fn deref(&self) -> &Vec<T> {
+        &self.0
+    }
+}
+
+impl<T: Clone> DerefMut for Shared<T> {
+    fn deref_mut(&mut self) -> &mut Vec<T> {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
 /// What one generation holds. No table has a key twice; it costs less where keys are in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tables {
     /// What each address means, by the longest prefix.
-    pub addresses: Vec<(AddressPrefix, AddressEntry)>,
+    pub addresses: Shared<(AddressPrefix, AddressEntry)>,
     /// The endpoints by interface index.
     pub endpoints: Vec<(u32, EndpointEntry)>,
     /// From which addresses each endpoint may send.

@@ -56,7 +56,7 @@ fn a_running_pod_is_read_with_all_that_policy_and_records_need() {
     assert_eq!(pod.uid, "u2");
     assert_eq!(pod.addresses, ["10.0.0.5".parse::<std::net::IpAddr>().unwrap(), "fd00::5".parse().unwrap()]);
     assert_eq!((pod.node.as_deref(), pod.host_network, pod.phase), (Some("node-a"), false, Phase::Running));
-    assert_eq!(pod.service_account, "web");
+    assert_eq!(&*pod.service_account, "web");
     assert_eq!((pod.workload_kind.as_deref(), pod.workload.as_deref()), (Some("Deployment"), Some("web")));
     let ports: Vec<_> = pod.ports.iter().map(|port| (port.name.as_str(), port.protocol, port.port.get())).collect();
     assert_eq!(ports, [("http", Protocol::Tcp, 8080), ("dns", Protocol::Udp, 53), ("mesh", Protocol::Tcp, 15001)]);

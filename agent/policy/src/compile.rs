@@ -1,28 +1,31 @@
 //! From a cluster and a node's endpoints to the tables by which the kernel decides.
 //!
-//! Four steps, one module each: which rules matter here and to whom ([`subjects`]), which peers those rules can tell
-//! apart ([`classes`]), which ports each of the first allows to each of the second ([`ports`]), and what that comes to
-//! for the backends of each Service ([`services`]). Where a cluster is followed, most changes go through none of them whole
-//! ([`follow`]).
+//! Four steps: which rules matter here and to whom ([`subjects`]), which peers those rules can tell apart ([`peers`] has
+//! who they are, [`classes`] what the rules say of them), which ports each of the first allows to each of the second
+//! ([`ports`]), and what that comes to for the backends of each Service ([`services`]). Where a cluster is followed, each does
+//! what a change asks for ([`follow`]).
 
+mod blocks;
 mod classes;
 mod follow;
+mod peers;
 mod ports;
+mod selecting;
 mod services;
 mod subjects;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use podwitness_wire::Direction;
 
-use crate::model::{Cluster, NamedPort, ObjectName, Pod, WitnessMode};
+use crate::model::{Cluster, ObjectName, Pod, WitnessMode};
 use crate::tables::{EndpointTable, PortEntry, Side, Tables};
 
 use classes::{Classes, Profile};
+use follow::Whole;
 use ports::{ResolvedPorts, RuleSets};
-use services::Targets;
-use subjects::{Subject, Subjects};
+use subjects::{RuleId, Rules, Subject, Subjects};
 
 pub use follow::{Changed, Compiler};
 
@@ -52,40 +55,17 @@ pub struct Endpoint {
 
 /// Compiles the policies of a cluster to the tables of one node.
 pub fn compile(input: &Input<'_>) -> Tables {
-    whole(input).tables
+    let mut whole = Whole::default();
+    whole.begin_anew(None, input);
+    whole.tables
 }
 
-/// Tables, and what they were made by.
-struct Whole {
-    tables: Tables,
-    /// The class of each profile, with its named ports.
-    classes: BTreeMap<(BTreeSet<usize>, BTreeSet<NamedPort>), u32>,
-    /// See [`Classes::entangled`].
-    entangled: BTreeSet<IpAddr>,
-    targets: Targets,
-}
-
-fn whole(input: &Input<'_>) -> Whole {
-    let subjects = Subjects::of(input);
-    let Classes { addresses, profiles, entangled } = Classes::of(input, &subjects.rules);
-    let first_free_class = u32::try_from(profiles.len() + 1).expect("there are fewer classes than addresses");
-    let mut tables = Tables {
-        ports: port_entries(&subjects, &profiles),
-        endpoints: endpoints(input, subjects),
-        addresses,
-        ..Tables::default()
-    };
-    let targets = services::add(input, &mut tables, first_free_class);
-    let classes = (1..).zip(profiles).map(|(class, profile)| (profile.into_owned(), class)).collect();
-    Whole { tables, classes, entangled, targets }
-}
-
-fn endpoints(input: &Input<'_>, mut subjects: Subjects<'_>) -> BTreeMap<u32, EndpointTable> {
-    let mut table = |endpoint: &Endpoint| {
+fn endpoints(input: &Input<'_>, subjects: &Subjects) -> BTreeMap<u32, EndpointTable> {
+    let table = |endpoint: &Endpoint| {
         let pod = endpoint.pod.as_ref().and_then(|name| input.cluster.pods.get(name));
         let status = pod.iter().flat_map(|pod| &pod.addresses);
         let addresses: BTreeSet<IpAddr> = endpoint.addresses.iter().chain(status).copied().collect();
-        let mut side = |direction| subjects.sides.remove(&(endpoint.interface, direction)).unwrap_or(Side::Open);
+        let side = |direction| subjects.sides.get(&(endpoint.interface, direction)).cloned().unwrap_or(Side::Open);
         EndpointTable {
             pod: pod.map(|pod| pod.name.clone()),
             addresses: addresses.into_iter().collect(),
@@ -102,17 +82,37 @@ fn audits(cluster: &Cluster, pod: &Pod) -> Option<bool> {
     Some(mode == WitnessMode::Audit)
 }
 
-fn port_entries(subjects: &Subjects<'_>, profiles: &[Profile<'_>]) -> Vec<PortEntry> {
-    let mut rule_sets = RuleSets::new(&subjects.rules);
+/// The entries for peers.
+fn port_entries(subjects: &Subjects, classes: &Classes, rule_sets: &mut RuleSets) -> Vec<PortEntry> {
+    rule_sets.begin();
+    let rules = &subjects.rules;
+    let nobody = Profile::default();
     let mut entries = Vec::new();
-    for subject in &subjects.all {
-        let for_everybody = allowed(subjects, subject, &Profile::default());
-        entries.extend(ports::entries(subject.number, 0, &for_everybody, &mut rule_sets));
-        for (class, profile) in (1..).zip(profiles) {
-            let for_class = allowed(subjects, subject, profile);
+    // A class is treated otherwise than everybody by those alone that have a rule which matches it, or one that names
+    // its ports.
+    let mut having: HashMap<RuleId, Vec<u32>> = HashMap::new();
+    let mut naming = BTreeSet::new();
+    let mut for_everybody = BTreeMap::new();
+    for (&number, subject) in &subjects.all {
+        for &id in &subject.rules {
+            having.entry(id).or_default().push(number);
+            if rules.get(id).is_for_everybody() && rules.get(id).names_ports_of_peers() {
+                naming.insert(number);
+            }
+        }
+        let allowed = allowed(rules, subject, &nobody);
+        entries.extend(ports::entries(number, 0, &allowed, rules, rule_sets));
+        for_everybody.insert(number, allowed);
+    }
+    for (class, profile) in classes.profiles() {
+        let having = profile.rules.iter().filter_map(|id| having.get(id)).flatten();
+        let naming = naming.iter().filter(|_| !profile.named_ports.is_empty());
+        let in_question: BTreeSet<u32> = having.chain(naming).copied().collect();
+        for number in in_question {
+            let for_class = allowed(rules, &subjects.all[&number], profile);
             // Without an entry of its own a class falls back on the entries for everybody.
-            if for_class != for_everybody {
-                entries.extend(ports::entries(subject.number, class, &for_class, &mut rule_sets));
+            if for_class != for_everybody[&number] {
+                entries.extend(ports::entries(number, class, &for_class, rules, rule_sets));
             }
         }
     }
@@ -121,15 +121,14 @@ fn port_entries(subjects: &Subjects<'_>, profiles: &[Profile<'_>]) -> Vec<PortEn
 }
 
 /// The rules of a subject that match the peers of a class, each with the ports that it allows between the two.
-fn allowed(subjects: &Subjects<'_>, subject: &Subject<'_>, profile: &Profile<'_>) -> Vec<(usize, ResolvedPorts)> {
-    let destination: &BTreeSet<&NamedPort> = match subject.direction {
+fn allowed(rules: &Rules, subject: &Subject, profile: &Profile) -> Vec<(RuleId, ResolvedPorts)> {
+    let destination = match subject.direction {
         Direction::Ingress => &subject.named_ports,
         Direction::Egress => &profile.named_ports,
     };
-    subject
-        .rules
-        .iter()
-        .filter(|&&rule| subjects.rules[rule].is_for_everybody() || profile.rules.contains(&rule))
-        .map(|&rule| (rule, ResolvedPorts::of(subjects.rules[rule].ports, destination)))
+    let matching = subject.rules.iter().map(|id| (*id, rules.get(*id)));
+    matching
+        .filter(|(id, rule)| rule.is_for_everybody() || profile.rules.contains(id))
+        .map(|(id, rule)| (id, ResolvedPorts::of(rule.ports(), destination)))
         .collect()
 }

@@ -5,98 +5,41 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::generate::{Random, Scenario};
-use crate::model::{Cluster, Labels, Phase, Pod};
+use crate::generate::{Random, Scenario, change};
+use crate::model::Cluster;
 use crate::tables::PortEntry;
-use crate::{Changed, Compiler, ServiceKind, Tables, compile};
+use crate::{Compiler, ServiceKind, Side, Tables, compile};
 
 /// How many sequences, and of how many changes each.
 const SEQUENCES: u64 = 300;
 const CHANGES: usize = 25;
 
-/// The tables with classes numbered in the order in which they are met, and without those that nobody has.
+/// The tables with classes and subjects numbered in the order in which they are met, and without those that nobody has.
 fn canonical(tables: &Tables) -> Tables {
     let mut tables = tables.clone();
-    let mut numbers = BTreeMap::from([(0, 0)]);
+    let mut subjects = BTreeMap::new();
+    for endpoint in tables.endpoints.values_mut() {
+        for side in [&mut endpoint.ingress, &mut endpoint.egress] {
+            if let Side::Isolated { subject, .. } = side {
+                let next = u32::try_from(subjects.len() + 1).unwrap();
+                *subject = *subjects.entry(*subject).or_insert(next);
+            }
+        }
+    }
+    let mut classes = BTreeMap::from([(0, 0)]);
     let mut number = |class: &mut u32| {
-        let next = u32::try_from(numbers.len()).unwrap();
-        *class = *numbers.entry(*class).or_insert(next);
+        let next = u32::try_from(classes.len()).unwrap();
+        *class = *classes.entry(*class).or_insert(next);
     };
     tables.addresses.values_mut().for_each(|address| number(&mut address.class));
     tables.services.values_mut().for_each(|target| number(&mut target.class));
-    tables.ports.retain(|entry| numbers.contains_key(&entry.class));
-    tables.ports.iter_mut().for_each(|entry| entry.class = numbers[&entry.class]);
+    tables.ports.retain(|entry| classes.contains_key(&entry.class));
+    for entry in &mut tables.ports {
+        entry.class = classes[&entry.class];
+        entry.subject = subjects[&entry.subject];
+    }
     tables.ports.sort_by_key(PortEntry::key);
     tables
-}
-
-/// Changes something; what is likely in a cluster is likely here, and so is what is hard.
-fn change(random: &mut Random, scenario: &mut Scenario, other: &Scenario) {
-    let names: Vec<_> = scenario.cluster.pods.iter().map(|pod| pod.name.clone()).collect();
-    let cluster = &mut scenario.cluster;
-    match random.below(16) {
-        // A pod comes, or another one in its place.
-        0..=3 => {
-            let others: Vec<&Pod> = other.cluster.pods.iter().collect();
-            let mut pod = (*random.pick(&others)).clone();
-            if random.percent(70) {
-                pod.name.name = format!("new-{}", random.below(6));
-            }
-            if random.percent(60) {
-                let host = u8::try_from(100 + random.below(40)).unwrap();
-                pod.addresses = vec![[10, 244, 1, host].into()];
-                pod.node = Some("node-1".to_owned());
-            }
-            cluster.pods.insert(pod);
-        }
-        4..=6 if !names.is_empty() => {
-            cluster.pods.remove(random.pick(&names));
-        }
-        7..=9 if !names.is_empty() => {
-            let pod = cluster.pods.get_mut(random.pick(&names)).unwrap();
-            match random.below(6) {
-                0 => pod.phase = *random.pick(&[Phase::Running, Phase::Succeeded, Phase::Pending]),
-                1 => pod.is_being_deleted = !pod.is_being_deleted,
-                2 => pod.addresses.truncate(1),
-                3 => pod.ports.clear(),
-                4 => pod.host_network = !pod.host_network,
-                _ => {
-                    let mut labels = Labels::clone(&pod.labels);
-                    labels.insert("app".to_owned(), (*random.pick(&["api", "db", "web"])).to_owned());
-                    pod.labels = labels.into();
-                }
-            }
-        }
-        10..=12 if !cluster.endpoint_slices.is_empty() => {
-            let slices: Vec<_> = cluster.endpoint_slices.iter().map(|slice| slice.name.clone()).collect();
-            let name = random.pick(&slices);
-            let slice = cluster.endpoint_slices.get_mut(name).unwrap();
-            match random.below(4) {
-                0 => slice.endpoints.truncate(1),
-                1 => slice.endpoints.iter_mut().for_each(|endpoint| endpoint.ready = !endpoint.ready),
-                2 => {
-                    let others = other.cluster.endpoint_slices.iter().flat_map(|slice| slice.endpoints.clone());
-                    slice.endpoints.extend(others.take(1));
-                }
-                _ => {
-                    cluster.endpoint_slices.remove(name);
-                }
-            }
-        }
-        13 => {
-            let others: Vec<_> = other.cluster.policies.iter().collect();
-            let policy = (*random.pick(&others)).clone();
-            cluster.policies.insert(policy);
-        }
-        14 => {
-            cluster.services = other.cluster.services.clone();
-            cluster.endpoint_slices = other.cluster.endpoint_slices.clone();
-        }
-        15 => {
-            scenario.endpoints.pop();
-        }
-        _ => {}
-    }
 }
 
 /// The addresses whose entries differ.
@@ -107,7 +50,8 @@ fn differing(before: &Tables, after: &Tables) -> BTreeSet<IpNet> {
 
 #[test]
 fn a_followed_cluster_has_the_tables_of_one_that_is_compiled_from_nothing() {
-    let (mut patched, mut with_services, mut steps) = (0, 0, 0);
+    let (mut followed, mut steps) = (0, 0);
+    let mut followed_with: BTreeMap<&str, usize> = BTreeMap::new();
     for seed in 0..SEQUENCES {
         let mut random = Random::new(!seed);
         let mut scenario = Scenario::random(seed);
@@ -118,29 +62,33 @@ fn a_followed_cluster_has_the_tables_of_one_that_is_compiled_from_nothing() {
             change(&mut random, &mut scenario, &other);
             let cluster = Arc::new(Cluster::clone(&scenario.cluster));
             let Scenario { node, node_addresses, endpoints, .. } = &scenario;
+            let begun_anew = compiler.begun_anew;
             let (tables, changed) = compiler.compile(&cluster, node, node_addresses, endpoints);
+            let tables = tables.clone();
             let expected = canonical(&compile(&scenario.input()));
-            assert_eq!(canonical(tables), expected, "seed {seed}, step {step}, {changed:?}");
-            steps += 1;
-            if let Changed::Entries { addresses, services } = changed {
-                let named: BTreeSet<IpNet> = addresses.into_iter().map(IpNet::from).collect();
-                let differing = differing(&before, tables);
-                assert!(differing.is_subset(&named), "seed {seed}, step {step}: {differing:?}");
-                assert!(services || before.services == tables.services, "seed {seed}, step {step}");
-                assert_eq!(
-                    (&before.endpoints, &before.ports, &before.backends),
-                    (&tables.endpoints, &tables.ports, &tables.backends),
-                    "seed {seed}, step {step}"
-                );
-                patched += 1;
-                with_services += usize::from(before.services != tables.services);
+            assert_eq!(canonical(&tables), expected, "seed {seed}, step {step}, {changed:?}");
+            let differing = differing(&before, &tables);
+            assert!(differing.is_subset(&changed.addresses), "seed {seed}, step {step}: {differing:?}, {changed:?}");
+            for (what, may_differ, differs) in [
+                ("endpoints", changed.endpoints, before.endpoints != tables.endpoints),
+                ("ports", changed.ports, before.ports != tables.ports),
+                ("services", changed.services, before.services != tables.services),
+                ("backends", changed.backends, before.backends != tables.backends),
+            ] {
+                assert!(may_differ || !differs, "seed {seed}, step {step}: {what}, {changed:?}");
+                followed_with
+                    .entry(what)
+                    .and_modify(|count| *count += usize::from(differs))
+                    .or_insert(usize::from(differs));
             }
-            before = tables.clone();
+            steps += 1;
+            followed += usize::from(begun_anew == compiler.begun_anew);
+            before = tables;
         }
     }
-    println!("{patched} of {steps} were patched, {with_services} of them changed what is behind Services");
-    assert!(patched * 4 > steps, "{patched} of {steps} were patched");
-    assert!(with_services > 50, "{with_services} changed Services");
+    println!("{followed} of {steps} were followed; what changed: {followed_with:?}");
+    assert!(followed * 4 > steps * 3, "{followed} of {steps} were followed");
+    assert!(followed_with.values().all(|count| *count > 100), "{followed_with:?}");
 }
 
 #[test]

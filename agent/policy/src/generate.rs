@@ -3,6 +3,7 @@
 //! Addresses are those kept for documentation and for private networks. What is made is skewed towards what is hard: names
 //! that collide, blocks that nest and except, ports side by side, addresses that two pods claim.
 
+mod changes;
 mod clusters;
 mod manifest;
 mod policies;
@@ -14,6 +15,7 @@ use std::net::IpAddr;
 use crate::compile::{Endpoint, Input};
 use crate::model::Cluster;
 
+pub use changes::change;
 pub use manifest::manifest;
 pub use policies::policies;
 pub use probes::{Probe, probes, probes_of_services};

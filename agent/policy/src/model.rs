@@ -6,6 +6,7 @@ mod objects;
 mod policy;
 mod selector;
 mod services;
+mod sharing;
 mod trail;
 
 pub(crate) use claims::newest;
@@ -14,4 +15,5 @@ pub use objects::{Cluster, Labels, NamedPort, Namespace, Node, ObjectName, Phase
 pub use policy::{IpBlock, NetworkPolicy, Peer, Peers, PortMatch, PortRange, Ports, Protocol, Rule};
 pub use selector::{LabelSelector, Operator, Requirement};
 pub use services::{EndpointSlice, Service, ServicePort, SliceEndpoint, SlicePort};
+pub use sharing::Sharing;
 pub use trail::{AuditTrail, ExternalAddresses, WitnessMode};

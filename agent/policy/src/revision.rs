@@ -10,10 +10,15 @@ use crate::model::Cluster;
 /// uid and text, in the order of namespace and then name (byte by byte). Anybody who has the policies' texts from
 /// the evidence can make it again.
 pub fn policy_sha256(cluster: &Cluster) -> String {
-    let rows: Vec<serde_json::Value> = cluster
-        .policies
-        .iter()
-        .map(|policy| serde_json::json!([policy.name.namespace, policy.name.name, policy.uid, policy.text]))
-        .collect();
-    format!("{:x}", Sha256::digest(serde_json::Value::Array(rows).to_string()))
+    let mut hash = Sha256::new();
+    let mut row = Vec::new();
+    for (index, policy) in cluster.policies.iter().enumerate() {
+        row.clear();
+        row.push(if index == 0 { b'[' } else { b',' });
+        let strings = [&policy.name.namespace, &policy.name.name, &policy.uid, &policy.text];
+        serde_json::to_writer(&mut row, &strings).expect("strings can be written as JSON");
+        hash.update(&row);
+    }
+    hash.update(if cluster.policies.is_empty() { "[]" } else { "]" });
+    format!("{:x}", hash.finalize())
 }

@@ -4,6 +4,7 @@ mod services;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use podwitness_wire::Direction;
@@ -49,7 +50,7 @@ pub struct Address {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IdentityRef {
     /// A pod.
-    Pod(ObjectName),
+    Pod(Arc<ObjectName>),
     /// Another node of the cluster.
     Node(String),
     /// The node that the tables are for, on any of its addresses.

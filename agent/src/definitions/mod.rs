@@ -11,22 +11,23 @@
 //!
 //! The controller adds definitions, the witness looks them up; [`Definitions`] is what they share.
 
+mod identities;
 mod ledger;
 #[cfg(test)]
 mod tests;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::IpAddr,
     path::Path,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use ipnet::IpNet;
+use podwitness_datapath::{AddressPrefix, Shared, Tables};
 use podwitness_policy::ObjectName;
 use podwitness_spool::{Definitions as _, Identity, Revision, RuleSet, Trail};
-use podwitness_wire::Known;
+use podwitness_wire::{Address, AddressEntry, Known, address_flags, endpoint_flags};
 
+use identities::Identities;
 pub(crate) use ledger::LedgerError;
 use ledger::{Entry, Ledger};
 
@@ -36,25 +37,48 @@ pub(crate) struct Definitions {
     book: RwLock<Book>,
 }
 
-/// What is known at present, for records whose decision did not rest on it or came before it.
+/// What is known at present, for records whose decision did not rest on it or came before it: what the tables in force say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Present {
-    /// The generation whose tables say the same, 0 where none does.
-    pub(crate) generation: u64,
+    /// The generation of these tables, 0 where there are none.
+    generation: u64,
     /// The identity behind each hooked interface whose pod is known.
-    pub(crate) by_interface: HashMap<u32, u32>,
-    /// The pod identity of each address.
-    pub(crate) by_address: HashMap<IpAddr, u32>,
-    /// The node identity of each address.
-    pub(crate) nodes: HashMap<IpAddr, u32>,
+    by_interface: HashMap<u32, u32>,
+    /// What the addresses mean.
+    addresses: Shared<(AddressPrefix, AddressEntry)>,
     /// Where there are pods, also such that are not known.
-    pub(crate) pod_ranges: Vec<IpNet>,
+    pod_ranges: Vec<AddressPrefix>,
+}
+
+impl Present {
+    /// What tables say, whose addresses must be in order.
+    pub(crate) fn of(generation: u64, tables: &Tables) -> Self {
+        let known = tables.endpoints.iter().filter(|(_, entry)| entry.flags & endpoint_flags::KNOWN != 0);
+        let ranges = tables.addresses.iter().filter(|(_, entry)| entry.flags & address_flags::POD_RANGE != 0);
+        Self {
+            generation,
+            by_interface: known.map(|(interface, entry)| (*interface, entry.identity)).collect(),
+            pod_ranges: ranges.map(|(prefix, _)| *prefix).collect(),
+            addresses: tables.addresses.clone(),
+        }
+    }
+
+    /// What is said of a single address.
+    fn at(&self, address: &Address) -> Option<&AddressEntry> {
+        let prefix = AddressPrefix { address: *address, bits: 128 };
+        let place = self.addresses.binary_search_by_key(&prefix, |(prefix, _)| *prefix).ok()?;
+        Some(&self.addresses[place].1)
+    }
+
+    fn pod_at(&self, address: &Address) -> Option<u32> {
+        self.at(address).filter(|entry| entry.owner != 0).map(|entry| entry.identity)
+    }
 }
 
 #[derive(Debug)]
 struct Book {
     ledger: Ledger,
-    identities: Numbered<Identity>,
+    identities: Identities,
     rule_sets: Numbered<RuleSet>,
     services: Numbered<ObjectName>,
     revisions: HashMap<i64, Revision>,
@@ -120,7 +144,7 @@ impl Definitions {
         let mut book = Book {
             are_lost: ledger.is_loss_marked()?,
             ledger,
-            identities: Numbered::default(),
+            identities: Identities::default(),
             rule_sets: Numbered::default(),
             services: Numbered::default(),
             revisions: HashMap::new(),
@@ -155,13 +179,17 @@ impl Definitions {
 
     /// The number of an identity; the content's own `id` does not matter.
     pub(crate) fn number_identity(&self, content: Identity) -> u32 {
-        let content = Identity { id: 0, ..content };
         let mut book = self.write();
         let (id, is_new) = book.identities.number(&content);
         if is_new {
             book.unwritten.push(Entry::Identity(Identity { id, ..content }.into()));
         }
         id
+    }
+
+    /// The namespace of an identity.
+    pub(crate) fn namespace(&self, id: u32) -> Option<String> {
+        self.read().identities.namespace(id).map(str::to_owned)
     }
 
     /// The number of a rule set; the content's own `id` does not matter.
@@ -213,7 +241,8 @@ impl Definitions {
         let Book { ledger, unwritten, is_unsynced, .. } = &mut *book;
         if !unwritten.is_empty() {
             ledger.append(unwritten)?;
-            unwritten.clear();
+            // The first are as many as there are pods, and their room is not needed again.
+            *unwritten = Vec::new();
             *is_unsynced = true;
         }
         Ok(())
@@ -242,18 +271,6 @@ impl Definitions {
         self.write().present = present;
     }
 
-    /// Changes what is known at present: who is at which addresses now.
-    pub(crate) fn update_present(&self, generation: u64, addresses: &[(IpAddr, Option<u32>)]) {
-        let present = &mut self.write().present;
-        present.generation = generation;
-        for &(address, identity) in addresses {
-            match identity {
-                Some(identity) => present.by_address.insert(address, identity),
-                None => present.by_address.remove(&address),
-            };
-        }
-    }
-
     /// Says what namespaces ask for from now on, and writes it.
     pub(crate) fn set_trails(&self, mut trails: Vec<Trail>) -> Result<(), LedgerError> {
         trails.sort_unstable_by(|left, right| left.namespace.cmp(&right.namespace));
@@ -273,22 +290,22 @@ impl Definitions {
     }
 
     /// The pod identity that has an address now.
-    pub(crate) fn present_at_address(&self, address: IpAddr) -> Option<u32> {
-        self.read().present.by_address.get(&address).copied()
+    pub(crate) fn present_at_address(&self, address: &Address) -> Option<u32> {
+        self.read().present.pod_at(address)
     }
 
     /// Who has an address now, and how that is known of a moment at which this generation was in force.
-    pub(crate) fn present_or_then(&self, address: IpAddr, generation: u64) -> (u32, Known) {
+    pub(crate) fn present_or_then(&self, address: &Address, generation: u64) -> (u32, Known) {
         let present = &self.read().present;
         let is_of_then = generation != 0 && generation == present.generation;
-        match present.by_address.get(&address) {
-            Some(&pod) if is_of_then => (pod, Known::Exact),
-            Some(&pod) => (pod, Known::Late),
+        match present.pod_at(address) {
+            Some(pod) if is_of_then => (pod, Known::Exact),
+            Some(pod) => (pod, Known::Late),
             None if !is_of_then => (0, Known::Unknown),
-            None => match present.nodes.get(&address) {
-                Some(&node) => (node, Known::Node),
-                None if present.pod_ranges.iter().any(|range| range.contains(&address)) => (0, Known::Unknown),
-                None => (0, Known::External),
+            None => match present.at(address) {
+                Some(entry) if entry.flags & address_flags::NODE != 0 => (entry.identity, Known::Node),
+                _ if present.pod_ranges.iter().any(|range| range.holds(address)) => (0, Known::Unknown),
+                _ => (0, Known::External),
             },
         }
     }
@@ -326,7 +343,7 @@ impl Book {
         match entry {
             Entry::Identity(identity) => {
                 let identity = Identity::from(identity);
-                self.identities.learn(identity.id, Identity { id: 0, ..identity });
+                self.identities.learn(identity.id, &identity);
             }
             Entry::RuleSet(rule_set) => {
                 let rule_set = RuleSet::from(rule_set);

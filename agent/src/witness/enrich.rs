@@ -6,7 +6,7 @@ mod tests;
 use std::net::{IpAddr, Ipv6Addr};
 
 use podwitness_datapath::{DenialRecord, LossRecord};
-use podwitness_spool::{Definitions as _, Record, Service, UNKNOWN_NAMESPACE, Verdict};
+use podwitness_spool::{Record, Service, UNKNOWN_NAMESPACE, Verdict};
 use podwitness_wire::{
     Address, ConnectionKey, Direction, Event, EventKind, ICMP, ICMPV6, Known, NatResolution, Reason, SCTP, TCP, UDP,
     address_flags,
@@ -238,23 +238,21 @@ impl Enricher<'_> {
         if view.service != 0 {
             // Somebody stands behind the Service's address. The decision has not rested on a backend that was learnt since.
             return view.backend.map_or((0, Known::Unknown), |(address, _)| {
-                self.definitions.present_or_then(ip(&address), view.generation)
+                self.definitions.present_or_then(&address, view.generation)
             });
         }
         if view.peer_flags & address_flags::POD_RANGE == 0 {
             return (0, Known::External);
         }
-        match self.definitions.present_at_address(ip(&view.key.peer)) {
+        match self.definitions.present_at_address(&view.key.peer) {
             Some(identity) => (identity, Known::Late),
             None => (0, Known::Unknown),
         }
     }
 
     fn namespace(&self, identity: u32) -> String {
-        match self.definitions.identity(identity) {
-            Some(identity) if !identity.namespace.is_empty() => identity.namespace,
-            _ => UNKNOWN_NAMESPACE.to_owned(),
-        }
+        let namespace = self.definitions.namespace(identity).filter(|namespace| !namespace.is_empty());
+        namespace.unwrap_or_else(|| UNKNOWN_NAMESPACE.to_owned())
     }
 }
 

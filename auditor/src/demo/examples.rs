@@ -92,7 +92,7 @@ impl ClusterPlan {
 
     /// The node's pods that have addresses of their own.
     pub(super) fn pods(&self) -> Vec<&Pod> {
-        let here = |pod: &&Pod| pod.node.as_ref() == Some(&self.node.name);
+        let here = |pod: &&Pod| pod.node.as_deref() == Some(self.node.name.as_str());
         self.cluster
             .pods
             .iter()

@@ -20,7 +20,7 @@ impl Cluster {
     /// The answer of `DuckDB`, through the views that people are given, whose answer is in one column `line`.
     pub(crate) fn question(&self, question: &str) -> Result<Vec<String>> {
         let views = tempfile::NamedTempFile::new()?;
-        let root = self.evidence_path()?;
+        let root = self.evidence_path();
         fs::write(views.path(), views::render(root.to_str().context("the path is text")?))?;
         let rows = duckdb::ask(&duckdb::find()?, views.path(), question)?;
         let line = |row: &Value| Ok(row["line"].as_str().context("the answer is in `line`")?.to_owned());
@@ -29,7 +29,7 @@ impl Cluster {
 
     /// The commands of the notes that ask something, as they are printed. What a person must say for themselves is replaced.
     pub(crate) fn follow_notes(&self, notes: &str) -> Result<()> {
-        let keys = self.evidence_path()?.join("keys");
+        let keys = self.evidence_path().join("keys");
         let keys = keys.to_str().context("the path is text")?;
         // DuckDB would have to load an extension to read the bucket by itself.
         let commands = notes

@@ -149,13 +149,13 @@ impl Cluster {
     }
 
     /// The evidence's folder, behind the store's back.
-    pub(crate) fn evidence_path(&self) -> Result<PathBuf> {
-        Ok(self.folder().join("store/objects").join(BUCKET).join("evidence"))
+    pub(crate) fn evidence_path(&self) -> PathBuf {
+        self.folder().join("store/objects").join(BUCKET).join("evidence")
     }
 
     /// The verdicts in it now.
     pub(crate) fn evidence(&self) -> Result<Evidence> {
-        Evidence::read(&self.evidence_path()?)
+        Evidence::read(&self.evidence_path())
     }
 
     /// `podwitness` on the cluster's network with the keys to the store: its exit code and what it says.

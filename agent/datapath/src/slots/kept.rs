@@ -3,7 +3,7 @@
 use aya::maps::{HashMap, InnerMap, LpmTrie, MapData, MapError, lpm_trie::Key};
 use podwitness_wire::{Address, AddressEntry, PolicyEntry, PolicyKeyData};
 
-use crate::tables::{AddressPrefix, PolicyPrefix};
+use crate::tables::{AddressPrefix, PolicyPrefix, Shared};
 
 /// `BPF_F_NO_PREALLOC`, which tries must have.
 const NO_PREALLOCATION: u32 = 1;
@@ -64,11 +64,11 @@ trie!(AddressPrefix, address: Address => AddressEntry);
 trie!(PolicyPrefix, data: PolicyKeyData => PolicyEntry);
 
 /// The entries of a table, in the order of their keys.
-pub(super) type Entries<M> = Vec<(<M as Kept>::Key, <M as Kept>::Value)>;
+pub(super) type Entries<M> = Shared<(<M as Kept>::Key, <M as Kept>::Value)>;
 
 /// The entries in the order of their keys.
-pub(super) fn in_order<K: Copy + Ord, V: Copy>(entries: &[(K, V)]) -> Vec<(K, V)> {
-    let mut entries = entries.to_vec();
+pub(super) fn in_order<K: Copy + Ord, V: Copy>(entries: &Shared<(K, V)>) -> Shared<(K, V)> {
+    let mut entries = entries.clone();
     if !entries.is_sorted_by_key(|(key, _)| *key) {
         entries.sort_unstable_by_key(|(key, _)| *key);
     }
@@ -87,6 +87,9 @@ pub(crate) struct Edit<K, V> {
 pub(super) fn edits<K: Copy + Ord, V: Copy + PartialEq>(before: &[(K, V)], after: &[(K, V)]) -> Vec<Edit<K, V>> {
     let (mut old, mut new) = (before.iter().copied().peekable(), after.iter().copied().peekable());
     let mut edits = Vec::new();
+    if std::ptr::eq(before, after) {
+        return edits;
+    }
     loop {
         let (key, before, after) = match (old.peek(), new.peek()) {
             (None, None) => return edits,
@@ -102,21 +105,6 @@ pub(super) fn edits<K: Copy + Ord, V: Copy + PartialEq>(before: &[(K, V)], after
             edits.push(Edit { key, before, after });
         }
     }
-}
-
-/// The content that edits lead to; both are in order.
-pub(super) fn apply<K: Copy + Ord, V: Copy>(before: &[(K, V)], edits: &[Edit<K, V>]) -> Vec<(K, V)> {
-    let mut after = Vec::with_capacity(before.len() + edits.len());
-    let mut old = before.iter().copied().peekable();
-    for edit in edits {
-        while let Some(entry) = old.next_if(|(key, _)| *key < edit.key) {
-            after.push(entry);
-        }
-        old.next_if(|(key, _)| *key == edit.key);
-        after.extend(edit.after.map(|value| (edit.key, value)));
-    }
-    after.extend(old);
-    after
 }
 
 #[cfg(test)]
@@ -140,7 +128,6 @@ mod tests {
             edit(9, None, Some(90)),
         ];
         assert_eq!(edits(&before, &after), expected);
-        assert_eq!(apply(&before, &expected), after);
         assert_eq!(edits(&before, &before), []);
         assert_eq!(edits(&[], &[(3, 3)]), [edit(3, None, Some(3))]);
         assert_eq!(edits(&[(3, 3)], &[]), [edit(3, Some(3), None)]);
@@ -148,6 +135,6 @@ mod tests {
 
     #[test]
     fn entries_are_put_in_order() {
-        assert_eq!(in_order(&[(2, 'b'), (1, 'a'), (3, 'c')]), [(1, 'a'), (2, 'b'), (3, 'c')]);
+        assert_eq!(*in_order(&vec![(2, 'b'), (1, 'a'), (3, 'c')].into()), [(1, 'a'), (2, 'b'), (3, 'c')]);
     }
 }

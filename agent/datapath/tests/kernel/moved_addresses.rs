@@ -17,7 +17,7 @@ const SECOND: u32 = 72;
 fn owned(world: &World, owner: u32, class: u32) -> Tables {
     let mut tables = world.tables();
     let peers = families().map(|family| address(family.peer));
-    for (prefix, entry) in &mut tables.addresses {
+    for (prefix, entry) in tables.addresses.iter_mut() {
         if peers.contains(&prefix.address) {
             (entry.owner, entry.identity, entry.class) = (owner, owner, class);
         }

@@ -80,7 +80,7 @@ pub(crate) fn tables(world: &World, kind: u8, class: u32, outcome: Option<u32>) 
             tables.frontends.push((transport(ip, TARGET_PORT), frontends));
         }
         // The client's address, as that of an endpoint here.
-        for (prefix, entry) in &mut tables.addresses {
+        for (prefix, entry) in tables.addresses.iter_mut() {
             if prefix.address == address(family.pod) {
                 entry.interface = INTERFACE;
             }

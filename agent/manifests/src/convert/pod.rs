@@ -102,19 +102,18 @@ pub fn pod(object: &GivenPod) -> Result<Converted<Pod>, Problem> {
         uid: uid(&object.metadata),
         labels: labels(&object.metadata).into(),
         addresses: addresses(object, &mut problems),
-        node: spec.and_then(|spec| spec.node_name.clone()).filter(|node| !node.is_empty()),
+        node: spec.and_then(|spec| spec.node_name.as_deref()).filter(|node| !node.is_empty()).map(Into::into),
         host_network: spec.and_then(|spec| spec.host_network).unwrap_or(false),
         phase: phase(object, &mut problems),
-        ports: spec.map(|spec| ports(spec, &mut problems)).unwrap_or_default(),
-        service_account: spec.and_then(|spec| spec.service_account_name.clone()).unwrap_or_default(),
-        workload_kind,
-        workload,
+        ports: spec.map(|spec| ports(spec, &mut problems)).unwrap_or_default().into(),
+        service_account: spec.and_then(|spec| spec.service_account_name.as_deref()).unwrap_or_default().into(),
+        workload_kind: workload_kind.map(Into::into),
+        workload: workload.map(Into::into),
         is_being_deleted: object.metadata.deletion_timestamp.is_some(),
         created: object.metadata.creation_timestamp.as_ref().map(|created| created.0.as_second()),
     };
     // There are ten thousand of them.
     pod.addresses.shrink_to_fit();
-    pod.ports.shrink_to_fit();
     Ok(Converted { object: pod, problems })
 }
 

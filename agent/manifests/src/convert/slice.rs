@@ -107,7 +107,7 @@ fn endpoints(object: &discovery::EndpointSlice, family: Family, problems: &mut V
             ready: conditions.and_then(|conditions| conditions.ready).unwrap_or(true),
             serving: conditions.and_then(|conditions| conditions.serving).unwrap_or(true),
             terminating: conditions.and_then(|conditions| conditions.terminating).unwrap_or(false),
-            node: given.node_name.clone().filter(|node| !node.is_empty()),
+            node: given.node_name.as_deref().filter(|node| !node.is_empty()).map(Into::into),
         });
     }
     endpoints

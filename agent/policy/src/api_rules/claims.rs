@@ -1,5 +1,7 @@
 //! Who has an address that several pods claim.
 
+use std::sync::Arc;
+
 use super::world::{SHOP_DB, World, address};
 use crate::model::{Cluster, ObjectName, Pod, newest};
 
@@ -20,7 +22,7 @@ fn claimed(claims: &[(&str, bool, Option<i64>)]) -> Cluster {
 fn owner(cluster: &Cluster) -> Option<&str> {
     let owner = cluster.pod_at(address(CLAIMED));
     let of_all = cluster.claims(|_| true);
-    assert_eq!(newest(of_all[&address(CLAIMED)].iter().copied()), owner);
+    assert_eq!(newest(of_all[&address(CLAIMED)].iter().copied()).map(Arc::as_ref), owner);
     owner.map(|pod| pod.name.name.as_str())
 }
 
@@ -55,7 +57,7 @@ fn pods_that_have_ended_claim_nothing() {
 #[test]
 fn a_newer_claim_of_another_node_does_not_take_the_address_from_an_interface_here() {
     let mut cluster = claimed(&[("a", false, Some(1)), ("b", false, Some(2))]);
-    cluster.pods.get_mut(&ObjectName::new("shop", "b")).expect("it was put there").node = Some("node-b".to_owned());
+    cluster.pods.get_mut(&ObjectName::new("shop", "b")).expect("it was put there").node = Some("node-b".into());
     let on = |node, address| cluster.pods_on(node).get(&address).copied().flatten();
     let name = |node| on(node, self::address(CLAIMED)).map(|pod| pod.name.name.as_str());
     assert_eq!((name("node-a"), name("node-b"), name("node-c")), (Some("a"), Some("b"), None));

@@ -83,7 +83,7 @@ fn every_address_of_the_cluster_has_its_identity() {
     let blocks = [block("203.0.113.0/24", &[]), block("10.244.2.128/25", &[])];
     let tables = World::new([ingress_policy("a", [from(blocks)])]).tables();
     let identity = |text: &str| tables.address(address(text)).map(|known| known.identity.clone());
-    assert_eq!(identity(BANK_DB), Some(IdentityRef::Pod(ObjectName::new("bank", "db"))));
+    assert_eq!(identity(BANK_DB), Some(IdentityRef::Pod(ObjectName::new("bank", "db").into())));
     assert_eq!(identity(THIS_NODE), Some(IdentityRef::LocalNode));
     assert_eq!(identity(OTHER_NODE), Some(IdentityRef::Node("node-b".to_owned())));
     assert_eq!(identity("10.244.2.99"), Some(IdentityRef::PodRange));
@@ -116,4 +116,7 @@ fn the_name_of_a_policy_content_follows_from_what_is_documented() {
     assert_eq!(policy_sha256(&world.cluster), before);
     world.cluster.policies.remove(&ObjectName::new("shop", "b"));
     assert_ne!(policy_sha256(&world.cluster), before);
+    // printf '%s' '[]' | sha256sum
+    let of_none = "4f53cda18c2baa0c0354bb5f9a3ecbe5ed12ab4d8e11ba873c2f11161202b945";
+    assert_eq!(policy_sha256(&World::new([]).cluster), of_none);
 }

@@ -44,7 +44,7 @@ fn slice(name: &str, service: &str, port: u16, endpoints: Vec<SliceEndpoint>) ->
 
 fn ready(text: &str) -> SliceEndpoint {
     let addresses = vec![address(text)];
-    SliceEndpoint { addresses, ready: true, serving: true, terminating: false, node: Some("node-b".to_owned()) }
+    SliceEndpoint { addresses, ready: true, serving: true, terminating: false, node: Some("node-b".into()) }
 }
 
 impl World {
@@ -62,7 +62,7 @@ impl World {
 
     /// With a pod of `node-b` on this node.
     fn with_local(mut self, namespace: &str, name: &str) -> Self {
-        self.pod_mut(namespace, name).node = Some("node-a".to_owned());
+        self.pod_mut(namespace, name).node = Some("node-a".into());
         self
     }
 
@@ -232,7 +232,7 @@ fn only_ready_backends_count_and_terminating_ones_where_none_is_ready() {
 #[test]
 fn a_local_traffic_policy_counts_the_backends_of_the_own_node_for_cluster_addresses_alone() {
     let local = Service { internal_traffic_local: true, ..service("web", CLUSTER_IP) };
-    let here = SliceEndpoint { node: Some("node-a".to_owned()), ..ready(SHOP_DB) };
+    let here = SliceEndpoint { node: Some("node-a".into()), ..ready(SHOP_DB) };
     let slices = [slice("web-1", "web", 8080, vec![here, ready(BANK_DB)])];
     let world = World::new([egress_policy("a", [to_shop_db()])]).with(local, slices);
     assert_eq!(world.to_service().0, ServiceVerdict::Allowed(rules([0])));

@@ -1,243 +1,337 @@
-//! Who has which address, and which peers the rules of this node can tell apart.
+//! Which peers the rules of this node can tell apart.
+//!
+//! Pods of one namespace with the same labels and ports, as the replicas of a workload are, are one *kind* where the
+//! same blocks hold their addresses; so are networks in the same blocks. Rules are held against kinds, of which there
+//! are few. Kinds that the same rules match are one class.
+//!
+//! Where a rule changes, only the kinds that it could match are looked at; where a pod comes whose kind is known, none is.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
-use podwitness_wire::Direction;
 
-use super::Input;
-use super::subjects::LocalRule;
-use crate::model::{Cluster, IpBlock, LabelSelector, NamedPort, Peer, Peers, Pod, newest};
-use crate::tables::{Address, IdentityRef};
+use super::blocks::{BlockId, Blocks};
+use super::selecting::PodRules;
+use super::subjects::{RuleId, Rules};
+use crate::model::{Cluster, NamedPort, Peer, Pod};
+use crate::tables::Address;
 
 /// All that the rules of this node can see of a peer. The default is a peer of class 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Profile<'a> {
+pub(super) struct Profile {
     /// The rules that match it, those for everybody left out.
-    pub(super) rules: BTreeSet<usize>,
+    pub(super) rules: BTreeSet<RuleId>,
     /// Its named ports that an egress rule which matches it, or is for everybody, refers to.
-    pub(super) named_ports: BTreeSet<&'a NamedPort>,
+    pub(super) named_ports: BTreeSet<NamedPort>,
 }
 
-impl Profile<'_> {
-    /// The same, in a form that can be kept.
-    pub(super) fn into_owned(self) -> (BTreeSet<usize>, BTreeSet<NamedPort>) {
-        (self.rules, self.named_ports.into_iter().cloned().collect())
+/// All that any rule could see of an address.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Kind {
+    pod: Option<Alike>,
+    /// The blocks that hold it, ascending.
+    blocks: Vec<BlockId>,
+}
+
+/// A pod that stands for all of its namespace with its labels and ports.
+#[derive(Clone)]
+struct Alike(Arc<Pod>);
+
+impl Ord for Alike {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let (own, other) = (&*self.0, &*other.0);
+        if std::ptr::eq(own, other) {
+            return Ordering::Equal;
+        }
+        let labels = || {
+            if Arc::ptr_eq(&own.labels, &other.labels) { Ordering::Equal } else { own.labels.cmp(&other.labels) }
+        };
+        let namespaces = own.name.namespace.cmp(&other.name.namespace);
+        namespaces.then_with(labels).then_with(|| own.ports.cmp(&other.ports))
     }
+}
+
+impl PartialOrd for Alike {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Alike {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Alike {}
+
+/// Who is of a kind, and the class of them all.
+#[derive(Default)]
+struct Members {
+    class: u32,
+    /// Whether the class is what the rules say, and not only one that a member had before.
+    is_settled: bool,
+    nets: Vec<IpNet>,
+}
+
+/// A class.
+struct Class {
+    profile: Arc<Profile>,
+    /// How many kinds are in it.
+    kinds: usize,
 }
 
 /// The peers of a node's endpoints.
-pub(super) struct Classes<'a> {
-    pub(super) addresses: BTreeMap<IpNet, Address>,
-    /// The profile of each class from 1 on.
-    pub(super) profiles: Vec<Profile<'a>>,
-    /// The addresses whose entries depend on more than the one pod that has them.
-    pub(super) entangled: BTreeSet<IpAddr>,
+#[derive(Default)]
+pub(super) struct Classes {
+    pub(super) blocks: Blocks,
+    kinds: BTreeMap<Kind, Members>,
+    /// The classes from 1 on by their numbers. One in which nobody is any more stays until entries are made anew.
+    all: BTreeMap<u32, Class>,
+    numbers: BTreeMap<Arc<Profile>, u32>,
+    /// The numbers of classes, those of Services too.
+    pub(super) free: Numbers,
 }
 
-impl<'a> Classes<'a> {
-    pub(super) fn of(input: &Input<'a>, rules: &[LocalRule<'a>]) -> Self {
-        let claims = input.cluster.claims(|_| true);
-        let mut entangled: BTreeSet<IpAddr> =
-            claims.iter().filter(|(_, claimants)| claimants.len() > 1).map(|(address, _)| *address).collect();
-        let owners: BTreeMap<IpAddr, Option<&Pod>> =
-            claims.into_iter().map(|(address, claimants)| (address, newest(claimants))).collect();
-        let mut matches = Matches::of(input.cluster, rules);
-        entangled.extend(hosts(input, &matches.blocks));
+/// What settling has changed.
+#[derive(Default)]
+pub(super) struct Settled {
+    /// What came to another class.
+    pub(super) moved: Vec<IpNet>,
+    /// Whether there are other classes than before.
+    pub(super) has_other_classes: bool,
+}
 
-        let mut numbers = BTreeMap::from([(Profile::default(), 0)]);
-        let mut profiles = Vec::new();
-        let addresses = identities(input, &owners, &matches.blocks)
-            .into_iter()
-            .map(|(net, identity)| {
-                let profile = matches.profile(net, owner_of(net, &owners));
-                let next = u32::try_from(profiles.len() + 1).expect("there are fewer classes than addresses");
-                let class = *numbers.entry(profile).or_insert_with_key(|profile| {
-                    profiles.push(profile.clone());
-                    next
-                });
-                (net, Address { class, identity })
-            })
+impl Classes {
+    /// None, but with the numbers that others have used.
+    pub(super) fn with_numbers_of(others: &Self) -> Self {
+        let last = others.free.last;
+        Self { free: Numbers { given_back: (1..=last).collect(), last }, ..Self::default() }
+    }
+
+    /// The classes with their profiles.
+    pub(super) fn profiles(&self) -> impl Iterator<Item = (u32, &Profile)> {
+        self.all.iter().map(|(number, class)| (*number, &*class.profile))
+    }
+
+    /// Puts an address or a network, with the pod that has it, to those of its kind. It takes their class where that is known.
+    pub(super) fn put(&mut self, net: IpNet, owner: Option<&Arc<Pod>>, address: &mut Address) {
+        let members = self.kinds.entry(self.blocks.kind(net, owner)).or_default();
+        if members.is_settled {
+            address.class = members.class;
+        } else if members.class == 0 {
+            members.class = address.class;
+        }
+        members.nets.push(net);
+    }
+
+    /// Takes one away from those of its kind.
+    pub(super) fn take(&mut self, net: IpNet, owner: Option<&Arc<Pod>>) {
+        let Some(members) = self.kinds.get_mut(&self.blocks.kind(net, owner)) else { return };
+        if let Some(place) = members.nets.iter().position(|member| *member == net) {
+            members.nets.swap_remove(place);
+        }
+    }
+
+    /// Has every kind that is new or in question be of the class that the rules put it into.
+    pub(super) fn settle(
+        &mut self,
+        cluster: &Cluster,
+        rules: &Rules,
+        in_question: &Question,
+        addresses: &mut BTreeMap<IpNet, Address>,
+    ) -> Settled {
+        let mut kinds = std::mem::take(&mut self.kinds);
+        kinds.retain(|_, members| {
+            let stays = !members.nets.is_empty();
+            if !stays && members.is_settled {
+                self.leave(members.class);
+            }
+            stays
+        });
+        let is_in_question = |class: u32, kind: &Kind| {
+            let profile = self.all.get(&class).map(|class| &*class.profile);
+            in_question.is_about(kind, profile)
+        };
+        let mut unsettled: Vec<(&Kind, &mut Members)> = kinds
+            .iter_mut()
+            .filter(|(kind, members)| !members.is_settled || is_in_question(members.class, kind))
             .collect();
-        Self { addresses, profiles, entangled }
+        // Whoever had a number comes first; numbers that are new follow from addresses.
+        unsettled.sort_by_key(|(_, members)| (members.class == 0, members.nets.first().copied()));
+        // All leave first: a class that nobody is in gives its number to where most of it has gone.
+        for (_, members) in unsettled.iter().filter(|(_, members)| members.is_settled) {
+            self.leave(members.class);
+        }
+        let mut settled = Settled::default();
+        let mut pods = None;
+        for (kind, members) in &mut unsettled {
+            let pods = pods.get_or_insert_with(|| PodRules::new(cluster, rules));
+            let profile = self.blocks.profile(kind, pods, rules);
+            members.class = self.enter(profile, members.class, &mut settled);
+            members.is_settled = true;
+            for net in &members.nets {
+                let address = addresses.get_mut(net).expect("each member has an entry");
+                if address.class != members.class {
+                    address.class = members.class;
+                    settled.moved.push(*net);
+                }
+            }
+        }
+        self.kinds = kinds;
+        settled
+    }
+
+    fn leave(&mut self, class: u32) {
+        if let Some(class) = self.all.get_mut(&class) {
+            class.kinds -= 1;
+        }
+    }
+
+    /// The number of the class of this profile, for a kind that was of the class `before`.
+    fn enter(&mut self, profile: Profile, before: u32, settled: &mut Settled) -> u32 {
+        if profile == Profile::default() {
+            return 0;
+        }
+        let known = self.numbers.get(&profile).copied();
+        let number = known.unwrap_or_else(|| {
+            settled.has_other_classes = true;
+            let number = self.number_after(before);
+            let profile = Arc::new(profile);
+            self.numbers.insert(Arc::clone(&profile), number);
+            self.all.insert(number, Class { profile, kinds: 0 });
+            number
+        });
+        self.all.get_mut(&number).expect("each number has its class").kinds += 1;
+        number
+    }
+
+    /// A number for a new class: the one before, if nobody else has it.
+    fn number_after(&mut self, before: u32) -> u32 {
+        if self.all.get(&before).is_some_and(|class| class.kinds == 0) {
+            self.forget(before);
+        }
+        if self.free.take_this(before) { before } else { self.free.take() }
+    }
+
+    fn forget(&mut self, number: u32) {
+        if let Some(class) = self.all.remove(&number) {
+            self.numbers.remove(&class.profile);
+            self.free.give_back(number);
+        }
+    }
+
+    /// Forgets the classes in which nobody is.
+    pub(super) fn forget_empty(&mut self) {
+        let empty: Vec<u32> =
+            self.all.iter().filter(|(_, class)| class.kinds == 0).map(|(number, _)| *number).collect();
+        for number in empty {
+            self.forget(number);
+        }
     }
 }
 
-/// What the rules of a node match.
-pub(super) struct Matches<'a, 'r> {
-    rules: &'r [LocalRule<'a>],
-    /// The egress rules that refer to a port by a name.
-    naming: Vec<usize>,
-    pods: PodRules<'a>,
-    blocks: BTreeMap<&'a IpBlock, BTreeSet<usize>>,
-}
-
-impl<'a, 'r> Matches<'a, 'r> {
-    pub(super) fn of(cluster: &'a Cluster, rules: &'r [LocalRule<'a>]) -> Self {
-        let naming = |rule: &LocalRule<'_>| rule.direction == Direction::Egress && rule.names_ports();
-        let naming = rules.iter().enumerate().filter(|(_, rule)| naming(rule)).map(|(index, _)| index).collect();
-        Self { rules, naming, pods: PodRules::new(cluster, rules), blocks: blocks(rules) }
+impl Blocks {
+    fn kind(&self, net: IpNet, owner: Option<&Arc<Pod>>) -> Kind {
+        Kind { pod: owner.map(|pod| Alike(Arc::clone(pod))), blocks: self.holding(net) }
     }
 
-    /// The profile of a network, or of an address with the pod that has it.
-    pub(super) fn profile(&mut self, net: IpNet, owner: Option<&'a Pod>) -> Profile<'a> {
-        let blocks = self.blocks.iter().filter(|(block, _)| block.covers(net));
-        let mut matching: BTreeSet<usize> = blocks.flat_map(|(_, rules)| rules).copied().collect();
-        let Some(pod) = owner else {
+    fn profile<'a>(&self, kind: &'a Kind, pods: &mut PodRules<'a>, rules: &Rules) -> Profile {
+        let of_blocks = kind.blocks.iter().flat_map(|block| self.rules_of(*block));
+        let mut matching: BTreeSet<RuleId> = of_blocks.copied().collect();
+        let Some(Alike(pod)) = &kind.pod else {
             return Profile { rules: matching, named_ports: BTreeSet::new() };
         };
-        matching.extend(self.pods.matching(pod));
-        let named_ports = pod
-            .ports
-            .iter()
-            .filter(|port| {
-                self.naming.iter().any(|index| {
-                    let rule = &self.rules[*index];
-                    (rule.is_for_everybody() || matching.contains(index)) && rule.names(port)
-                })
+        matching.extend(pods.matching(pod));
+        let is_named = |port: &NamedPort| {
+            pods.naming().iter().any(|id| {
+                let rule = rules.get(*id);
+                (rule.is_for_everybody() || matching.contains(id)) && rule.names(port)
             })
-            .collect();
+        };
+        let named_ports = pod.ports.iter().filter(|port| is_named(port)).cloned().collect();
         Profile { rules: matching, named_ports }
     }
 }
 
-/// The single addresses that something else than a pod gives an entry.
-fn hosts(input: &Input<'_>, blocks: &BTreeMap<&IpBlock, BTreeSet<usize>>) -> BTreeSet<IpAddr> {
-    let nodes = input.cluster.nodes.iter();
-    let of_nodes = nodes.clone().flat_map(|node| &node.addresses).chain(input.node_addresses).copied();
-    let nets = nodes.flat_map(|node| node.pod_cidrs.iter().copied()).chain(blocks.keys().flat_map(|block| nets(block)));
-    of_nodes.chain(nets.filter(|net| net.prefix_len() == net.max_prefix_len()).map(|net| net.addr())).collect()
+/// Which kinds rules and namespaces that changed may put into another class.
+#[derive(Default)]
+pub(super) struct Question {
+    everybody: bool,
+    /// Rules that are gone.
+    gone: BTreeSet<RuleId>,
+    namespaces: BTreeSet<String>,
+    blocks: BTreeSet<BlockId>,
 }
 
-/// The networks that a block is made of.
-fn nets(block: &IpBlock) -> impl Iterator<Item = IpNet> {
-    block.except().iter().copied().chain([block.cidr()])
-}
-
-fn owner_of<'a>(net: IpNet, owners: &BTreeMap<IpAddr, Option<&'a Pod>>) -> Option<&'a Pod> {
-    if net.prefix_len() == net.max_prefix_len() { owners.get(&net.addr()).copied().flatten() } else { None }
-}
-
-/// Each prefix that the kernel must know, with who it belongs to.
-fn identities(
-    input: &Input<'_>,
-    owners: &BTreeMap<IpAddr, Option<&Pod>>,
-    blocks: &BTreeMap<&IpBlock, BTreeSet<usize>>,
-) -> BTreeMap<IpNet, IdentityRef> {
-    let mut identities: BTreeMap<IpNet, IdentityRef> = BTreeMap::new();
-    // Each may replace those before: a host's address says more than a range, a pod's more than a node's.
-    for node in input.cluster.nodes.iter() {
-        identities.extend(node.pod_cidrs.iter().map(|cidr| (cidr.trunc(), IdentityRef::PodRange)));
-    }
-    for node in input.cluster.nodes.iter() {
-        for address in &node.addresses {
-            identities.insert(IpNet::from(*address), IdentityRef::Node(node.name.clone()));
-        }
-    }
-    for (address, owner) in owners {
-        let identity = owner.map_or(IdentityRef::PodRange, |pod| IdentityRef::Pod(pod.name.clone()));
-        identities.insert(IpNet::from(*address), identity);
-    }
-    for address in input.node_addresses {
-        identities.insert(IpNet::from(*address), IdentityRef::LocalNode);
-    }
-
-    // A block's own prefixes say nothing about who is there: they take over what the prefix around them says.
-    let nets: BTreeSet<IpNet> = blocks.keys().flat_map(|block| nets(block)).collect();
-    let inherited: Vec<(IpNet, IdentityRef)> = nets
-        .into_iter()
-        .filter(|net| !identities.contains_key(net))
-        .map(|net| {
-            let around = std::iter::successors(net.supernet(), IpNet::supernet).find_map(|net| identities.get(&net));
-            (net, around.cloned().unwrap_or(IdentityRef::External))
-        })
-        .collect();
-    identities.extend(inherited);
-    identities
-}
-
-/// The `ipBlock`s of the rules, each with the rules that have it.
-fn blocks<'a>(rules: &[LocalRule<'a>]) -> BTreeMap<&'a IpBlock, BTreeSet<usize>> {
-    let mut blocks: BTreeMap<&IpBlock, BTreeSet<usize>> = BTreeMap::new();
-    for (rule, peer) in peers(rules) {
-        if let Peer::Block(block) = peer {
-            blocks.entry(block).or_default().insert(rule);
-        }
-    }
-    blocks
-}
-
-/// Every peer that a rule lists, with the rule.
-fn peers<'a>(rules: &[LocalRule<'a>]) -> impl Iterator<Item = (usize, &'a Peer)> {
-    let listed = |peers: &'a Peers| match peers {
-        Peers::Everybody => [].iter(),
-        Peers::Listed(peers) => peers.iter(),
-    };
-    rules.iter().enumerate().flat_map(move |(index, rule)| listed(rule.peers).map(move |peer| (index, peer)))
-}
-
-/// The pods that one selector of a peer is about.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Scope<'a> {
-    Namespace(&'a str),
-    Namespaces(&'a LabelSelector),
-}
-
-/// All that a selector of the rules can see of a pod: its namespace, and its labels of the keys that one asks for.
-type Alike<'a> = (&'a str, Vec<(&'a str, &'a str)>);
-
-/// Pods that a selector selects, with the rules that have it.
-type Selecting<'a> = (&'a LabelSelector, BTreeSet<usize>);
-
-/// Which rules select which pods. Pods alike in namespace and in the labels that a selector asks for are looked at once,
-/// and by the selectors alone whose scope has their namespace.
-struct PodRules<'a> {
-    cluster: &'a Cluster,
-    scopes: Vec<(Scope<'a>, Vec<Selecting<'a>>)>,
-    /// The places of the scopes that have a namespace.
-    scopes_of: BTreeMap<&'a str, Vec<usize>>,
-    keys: BTreeSet<&'a str>,
-    known: BTreeMap<Alike<'a>, BTreeSet<usize>>,
-}
-
-impl<'a> PodRules<'a> {
-    fn new(cluster: &'a Cluster, rules: &[LocalRule<'a>]) -> Self {
-        let mut selecting: BTreeMap<Scope<'a>, BTreeMap<&'a LabelSelector, BTreeSet<usize>>> = BTreeMap::new();
-        for (rule, peer) in peers(rules) {
-            if let Peer::Pods { namespaces, pods } = peer {
-                let own = &rules[rule].policy.name.namespace;
-                let scope = namespaces.as_ref().map_or(Scope::Namespace(own), Scope::Namespaces);
-                selecting.entry(scope).or_default().entry(pods).or_default().insert(rule);
+impl Question {
+    /// What the difference between rules asks, of which `blocks` knows all.
+    pub(super) fn of_rules(cluster: &Cluster, before: &Rules, now: &Rules, blocks: &Blocks) -> Self {
+        let mut question = Self { gone: before.not_in(now).map(|(id, _)| id).collect(), ..Self::default() };
+        let differing = || before.not_in(now).chain(now.not_in(before));
+        question.everybody = differing().any(|(_, rule)| rule.is_for_everybody() && rule.names_ports_of_peers());
+        for (_, rule) in differing() {
+            for peer in rule.listed() {
+                match peer {
+                    Peer::Block(block) => question.blocks.extend(blocks.id(block)),
+                    // Whom a rule that is gone has matched is known by their profiles.
+                    Peer::Pods { .. } => {}
+                }
             }
         }
-        let keys = selecting
-            .values()
-            .flat_map(BTreeMap::keys)
-            .flat_map(|pods| &pods.requirements)
-            .map(|requirement| requirement.key.as_str())
-            .collect();
-        let scopes = selecting.into_iter().map(|(scope, selecting)| (scope, selecting.into_iter().collect())).collect();
-        Self { cluster, scopes, scopes_of: BTreeMap::new(), keys, known: BTreeMap::new() }
+        for (_, rule) in now.not_in(before) {
+            for peer in rule.listed() {
+                match peer {
+                    Peer::Block(_) => {}
+                    Peer::Pods { namespaces: None, .. } => {
+                        question.namespaces.insert(rule.namespace().to_owned());
+                    }
+                    Peer::Pods { namespaces: Some(selector), .. } => {
+                        let selected =
+                            cluster.namespaces.iter().filter(|namespace| selector.matches(&namespace.labels));
+                        question.namespaces.extend(selected.map(|namespace| namespace.name.clone()));
+                    }
+                }
+            }
+        }
+        question
     }
 
-    /// The rules that a selector of theirs makes match this pod, which must be on the pod network.
-    fn matching(&mut self, pod: &'a Pod) -> &BTreeSet<usize> {
-        let Self { cluster, scopes, scopes_of, keys, known } = self;
-        let name = pod.name.namespace.as_str();
-        let labels = pod.labels.iter().filter(|(key, _)| keys.contains(key.as_str()));
-        let alike = (name, labels.map(|(key, value)| (key.as_str(), value.as_str())).collect());
-        known.entry(alike).or_insert_with(|| {
-            let namespace = cluster.namespaces.get(name);
-            let has_namespace = |(_, (scope, _)): &(usize, &(Scope<'_>, _))| match scope {
-                Scope::Namespace(own) => *own == name,
-                Scope::Namespaces(selector) => namespace.is_some_and(|namespace| selector.matches(&namespace.labels)),
-            };
-            let in_question = scopes_of
-                .entry(name)
-                .or_insert_with(|| scopes.iter().enumerate().filter(has_namespace).map(|(place, _)| place).collect());
-            let selecting = in_question.iter().flat_map(|place| &scopes[*place].1);
-            selecting.filter(|(pods, _)| pods.matches(&pod.labels)).flat_map(|(_, rules)| rules).copied().collect()
+    /// And about the pods of a namespace.
+    pub(super) fn add_namespace(&mut self, name: &str) {
+        self.namespaces.insert(name.to_owned());
+    }
+
+    fn is_about(&self, kind: &Kind, profile: Option<&Profile>) -> bool {
+        self.everybody
+            || kind.blocks.iter().any(|block| self.blocks.contains(block))
+            || kind.pod.as_ref().is_some_and(|Alike(pod)| self.namespaces.contains(&pod.name.namespace))
+            || profile.is_some_and(|profile| !self.gone.is_disjoint(&profile.rules))
+    }
+}
+
+/// Numbers from 1 on, of which some are free.
+#[derive(Default)]
+pub(super) struct Numbers {
+    given_back: BTreeSet<u32>,
+    last: u32,
+}
+
+impl Numbers {
+    pub(super) fn take(&mut self) -> u32 {
+        self.given_back.pop_first().unwrap_or_else(|| {
+            self.last = self.last.checked_add(1).expect("there are fewer classes than addresses");
+            self.last
         })
+    }
+
+    fn take_this(&mut self, number: u32) -> bool {
+        self.given_back.remove(&number)
+    }
+
+    pub(super) fn give_back(&mut self, number: u32) {
+        self.given_back.insert(number);
     }
 }

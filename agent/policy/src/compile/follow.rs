@@ -1,47 +1,66 @@
 //! A cluster that is followed: what one compilation has made serves the next.
 //!
-//! Of ten thousand pods a few change at a time, nearly all on other nodes. They touch no rule, no subject and no port: each of
-//! their addresses gets an entry or loses it, in a class that is known. That is done in place, for exactly the addresses
-//! and Services in question ([`Last::patch`]); everything else is compiled from nothing. Where it is not certain that a
-//! patch comes to the same, it is not tried.
+//! Of ten thousand pods and a thousand policies few change at a time, and most policies select nothing on this node. So
+//! what changed is found first, and then what depends on it is made anew: the entries of the addresses of these pods, the
+//! classes of peers that these rules could match ([`classes`](super::classes)), the Services that have such backends.
+//! What depends on no more than the node's own endpoints is made anew whole.
 //!
-//! Both ways lead to the same tables but for the numbers of classes, which mean nothing in themselves.
+//! Where that cannot be told (nodes changed, several pods have one address), peers are made from nothing. Both ways lead
+//! to the same tables but for the numbers of classes and subjects, which mean nothing in themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::classes::Matches;
+use super::classes::Question;
+use super::peers::{Addresses, Peers};
+use super::ports::RuleSets;
+use super::services::{self, Services};
 use super::subjects::Subjects;
-use super::{Endpoint, Input, Whole, whole};
-use crate::model::{Cluster, EndpointSlice, ObjectName, Pod};
-use crate::tables::{Address, IdentityRef, Tables};
+use super::{Endpoint, Input, endpoints, port_entries};
+use crate::model::{Cluster, EndpointSlice, Named, ObjectName, Objects, Pod};
+use crate::tables::{EndpointTable, PortEntry, Tables};
 
 /// Compiles one cluster after the other for a node.
 #[derive(Default)]
 pub struct Compiler {
     last: Option<Last>,
+    whole: Whole,
+    /// How often peers were made from nothing.
+    #[cfg(test)]
+    pub(crate) begun_anew: usize,
 }
 
 /// What may differ between the tables of two compilations, and in what the pods are that stand in them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Changed {
-    /// Anything.
-    Everything,
-    /// Some entries.
-    Entries {
-        /// The entries of these addresses, in [`Tables::addresses`] or no longer there, and their pods.
-        addresses: BTreeSet<IpAddr>,
-        /// Whether entries in [`Tables::services`] too.
-        services: bool,
-    },
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is about a table of its own")]
+pub struct Changed {
+    /// The entries of these networks, in [`Tables::addresses`] or no longer there, and their pods.
+    pub addresses: BTreeSet<IpNet>,
+    /// Whether [`Tables::endpoints`], or their pods.
+    pub endpoints: bool,
+    /// Whether [`Tables::ports`].
+    pub ports: bool,
+    /// Whether [`Tables::services`].
+    pub services: bool,
+    /// Whether [`Tables::backends`].
+    pub backends: bool,
+}
+
+/// Of what the last compilation was.
+struct Last {
+    cluster: Arc<Cluster>,
+    node: String,
+    node_addresses: Vec<IpAddr>,
+    endpoints: Vec<Endpoint>,
 }
 
 impl Compiler {
-    /// What [`compile`](super::compile) makes of the cluster, but for the numbers of classes, and what is new in it since
-    /// the last time.
+    /// What [`compile`](super::compile) makes of the cluster, but for the numbers of classes and subjects, and what is new
+    /// in it since the last time.
     pub fn compile(
         &mut self,
         cluster: &Arc<Cluster>,
@@ -50,203 +69,209 @@ impl Compiler {
         endpoints: &[Endpoint],
     ) -> (&Tables, Changed) {
         let input = Input { cluster, node, node_addresses, endpoints };
-        let patched = self.last.as_mut().and_then(|last| last.patch(&input));
-        let last = match (self.last.take(), &patched) {
-            (Some(last), Some(_)) => Last { cluster: Arc::clone(cluster), ..last },
-            (before, _) => {
-                let mut whole = whole(&input);
-                if let Some(before) = before {
-                    whole.keep_numbers(&before.whole.tables);
-                }
-                Last {
-                    cluster: Arc::clone(cluster),
-                    node: node.to_owned(),
-                    node_addresses: node_addresses.to_owned(),
-                    endpoints: endpoints.to_owned(),
-                    whole,
-                }
-            }
-        };
-        (&self.last.insert(last).whole.tables, patched.unwrap_or(Changed::Everything))
+        let last = self.last.take();
+        let before = last.as_ref().map(|last| Input {
+            cluster: &last.cluster,
+            node: &last.node,
+            node_addresses: &last.node_addresses,
+            endpoints: &last.endpoints,
+        });
+        let followed = before.and_then(|before| self.whole.follow(&before, &input));
+        let changed = followed.unwrap_or_else(|| {
+            #[cfg(test)]
+            (self.begun_anew += 1);
+            self.whole.begin_anew(before.map(|before| before.cluster), &input)
+        });
+        self.last = Some(Last {
+            cluster: Arc::clone(cluster),
+            node: node.to_owned(),
+            node_addresses: node_addresses.to_owned(),
+            endpoints: endpoints.to_owned(),
+        });
+        (&self.whole.tables, changed)
     }
 }
 
-/// A compilation, and of what.
-struct Last {
-    cluster: Arc<Cluster>,
-    node: String,
-    node_addresses: Vec<IpAddr>,
-    endpoints: Vec<Endpoint>,
-    whole: Whole,
+/// Tables, and what they were made by.
+#[derive(Default)]
+pub(super) struct Whole {
+    pub(super) tables: Tables,
+    subjects: Subjects,
+    peers: Peers,
+    rule_sets: RuleSets,
+    services: Services,
 }
 
-impl Last {
-    /// Follows changes of pods elsewhere and of slices, in place. `None` where it must be compiled anew; then the tables
-    /// are not to be used.
-    fn patch(&mut self, input: &Input<'_>) -> Option<Changed> {
-        let (before, now) = (Arc::clone(&self.cluster), input.cluster);
-        let is_rest_alike = self.node == input.node
-            && self.node_addresses == input.node_addresses
-            && self.endpoints == input.endpoints
-            && before.policies == now.policies
-            && before.namespaces == now.namespaces
-            && before.nodes == now.nodes
-            && before.services == now.services
-            && before.trails == now.trails;
-        if !is_rest_alike {
-            return None;
-        }
-        let pods = differences(before.pods.iter(), now.pods.iter(), |pod| &pod.name);
-        let of_endpoints: BTreeSet<&ObjectName> =
-            input.endpoints.iter().filter_map(|endpoint| endpoint.pod.as_ref()).collect();
-        if pods.iter().flat_map(Difference::both).any(|pod| of_endpoints.contains(&pod.name)) {
-            return None;
-        }
-        let addresses = on_network(pods.iter().flat_map(Difference::both)).map(|(address, _)| address).collect();
-        let reclassed = self.patch_addresses(input, &pods, &addresses)?;
-
-        let slices = differences(before.endpoint_slices.iter(), now.endpoint_slices.iter(), |slice| &slice.name);
-        let services: BTreeSet<ObjectName> = slices.iter().flat_map(Difference::both).filter_map(service_of).collect();
-        let has_services = !services.is_empty() || !reclassed.is_empty();
-        let Whole { tables, targets, .. } = &mut self.whole;
-        if has_services && !targets.update(input, tables, &services, &reclassed) {
-            return None;
-        }
-        Some(Changed::Entries { addresses, services: has_services })
-    }
-
-    /// Gives addresses to the pods that have them now. Returns those that come to another class with it.
-    fn patch_addresses(
-        &mut self,
-        input: &Input<'_>,
-        pods: &[Difference<'_, Pod>],
-        addresses: &BTreeSet<IpAddr>,
-    ) -> Option<BTreeSet<IpAddr>> {
-        let Whole { tables, classes, entangled, .. } = &mut self.whole;
-        let changed: BTreeSet<&ObjectName> = pods.iter().flat_map(Difference::both).map(|pod| &pod.name).collect();
-        let mut owners: BTreeMap<IpAddr, &Pod> = BTreeMap::new();
-        for (address, pod) in on_network(pods.iter().filter_map(|pod| pod.after)) {
-            if owners.insert(address, pod).is_some_and(|other| other.name != pod.name) {
-                return None;
-            }
-        }
-        let subjects = if owners.is_empty() { None } else { Some(Subjects::of(input)) };
-        let mut matches = subjects.as_ref().map(|subjects| Matches::of(input.cluster, &subjects.rules));
-        let mut reclassed = BTreeSet::new();
-        for &address in addresses {
-            let net = IpNet::from(address);
-            let before = tables.addresses.get(&net);
-            let is_of_changed = match before.map(|before| &before.identity) {
-                None => true,
-                Some(IdentityRef::Pod(name)) => changed.contains(name),
-                Some(_) => false,
-            };
-            if entangled.contains(&address) || !is_of_changed {
-                return None;
-            }
-            let class_before = before.map(|before| before.class);
-            let after = match (owners.get(&address), &mut matches) {
-                (Some(&pod), Some(matches)) => {
-                    let profile = matches.profile(net, Some(pod)).into_owned();
-                    let is_of_everybody = profile.0.is_empty() && profile.1.is_empty();
-                    let class = if is_of_everybody { 0 } else { *classes.get(&profile)? };
-                    Some(Address { class, identity: IdentityRef::Pod(pod.name.clone()) })
-                }
-                _ => None,
-            };
-            if after.as_ref().map(|after| after.class) != class_before {
-                reclassed.insert(address);
-            }
-            match after {
-                Some(after) => tables.addresses.insert(net, after),
-                None => tables.addresses.remove(&net),
-            };
-        }
-        Some(reclassed)
-    }
+/// What is to be made anew.
+struct Stale<'a> {
+    endpoints: bool,
+    ports: bool,
+    services: services::Stale<'a>,
 }
 
 impl Whole {
-    /// Has classes keep the numbers that their members had, as far as that is possible: what is alike in the kernel's
-    /// tables need not be written again.
-    fn keep_numbers(&mut self, before: &Tables) {
-        let mut numbers: BTreeMap<u32, u32> = BTreeMap::from([(0, 0)]);
-        let mut taken: BTreeSet<u32> = BTreeSet::from([0]);
-        let mut keep = |now: u32, before: u32| {
-            if before != 0 && !numbers.contains_key(&now) && taken.insert(before) {
-                numbers.insert(now, before);
-            }
-        };
-        let mut old = before.addresses.iter().peekable();
-        for (net, address) in &self.tables.addresses {
-            while old.next_if(|(before, _)| *before < net).is_some() {}
-            if let Some((_, before)) = old.next_if(|(before, _)| *before == net) {
-                keep(address.class, before.class);
-            }
+    /// Makes all of it anew. What was there serves for numbers alone.
+    pub(super) fn begin_anew(&mut self, before: Option<&Cluster>, input: &Input<'_>) -> Changed {
+        self.subjects = Subjects::of(input, &self.subjects);
+        let had = mem::take(&mut self.tables.addresses);
+        let (peers, addresses) = Peers::of(input, &self.subjects.rules, &self.peers, &had);
+        self.peers = peers;
+        self.services.forget();
+        let mut differing = differing(&had, &addresses);
+        self.tables.addresses = addresses;
+        if let Some(before) = before {
+            differing.extend(nets_of(&differences(&before.pods, &input.cluster.pods)));
         }
-        for (frontend, target) in &self.tables.services {
-            if let Some(before) = before.services.get(frontend) {
-                keep(target.class, before.class);
-            }
+        let services = services::Stale { everything: true, ..services::Stale::default() };
+        let changed = self.renew(input, &Stale { endpoints: true, ports: true, services });
+        Changed { addresses: &changed.addresses | &differing, endpoints: true, ..changed }
+    }
+
+    /// Makes anew what depends on what has changed. `None` where that cannot be told: then nothing was made.
+    fn follow(&mut self, before: &Input<'_>, input: &Input<'_>) -> Option<Changed> {
+        let (then, now) = (before.cluster, input.cluster);
+        if before.node != input.node || before.node_addresses != input.node_addresses || then.nodes != now.nodes {
+            return None;
         }
-        let mut free = (1..).filter(|number| !taken.contains(number));
-        let mut number = |class: &mut u32| {
-            let next = || free.next().expect("there are fewer classes than addresses");
-            *class = *numbers.entry(*class).or_insert_with(next);
+        let pods = differences(&then.pods, &now.pods);
+        if !self.peers.can_follow(&self.tables.addresses, &pods) {
+            return None;
+        }
+        let addresses = &mut self.tables.addresses;
+        let mut moved = self.peers.follow_pods(addresses, then, &pods);
+
+        let of_endpoints: BTreeSet<&ObjectName> =
+            input.endpoints.iter().filter_map(|endpoint| endpoint.pod.as_ref()).collect();
+        let has_other_pods = pods.iter().flat_map(Difference::both).any(|pod| of_endpoints.contains(&pod.name));
+        let has_other_endpoints = has_other_pods || before.endpoints != input.endpoints;
+        let mut stale = Stale {
+            endpoints: has_other_endpoints || then.trails != now.trails,
+            ports: false,
+            services: services::Stale::default(),
         };
-        self.tables.addresses.values_mut().for_each(|address| number(&mut address.class));
-        self.tables.services.values_mut().for_each(|target| number(&mut target.class));
-        self.tables.ports.iter_mut().for_each(|entry| number(&mut entry.class));
-        self.classes.values_mut().for_each(number);
-        self.tables.ports.sort_by_key(crate::tables::PortEntry::key);
+        let mut question = Question::default();
+        if has_other_endpoints || then.policies != now.policies {
+            let subjects = Subjects::of(input, &self.subjects);
+            moved.extend(self.peers.follow_blocks(addresses, now, &subjects.rules));
+            let blocks = &self.peers.classes.blocks;
+            question = Question::of_rules(now, &self.subjects.rules, &subjects.rules, blocks);
+            stale.ports = subjects.all != self.subjects.all;
+            stale.endpoints |= subjects.sides != self.subjects.sides;
+            self.subjects = subjects;
+        }
+        for namespace in differences(&then.namespaces, &now.namespaces).iter().flat_map(Difference::both) {
+            question.add_namespace(&namespace.name);
+        }
+        let settled = self.peers.settle(now, &self.subjects.rules, &question, addresses);
+        moved.extend(settled.moved);
+        stale.ports |= settled.has_other_classes;
+
+        let slices = differences(&then.endpoint_slices, &now.endpoint_slices);
+        stale.services = services::Stale {
+            everything: false,
+            services: then.services != now.services,
+            slices_of: slices.iter().flat_map(Difference::both).filter_map(|slice| service_of(slice)).collect(),
+            addresses: Some(&moved),
+        };
+        let mut changed = self.renew(input, &stale);
+        changed.addresses.extend(nets_of(&pods));
+        changed.addresses.extend(&moved);
+        changed.endpoints |= has_other_pods;
+        Some(changed)
+    }
+
+    /// Makes anew what stands on peers and subjects.
+    fn renew(&mut self, input: &Input<'_>, stale: &Stale<'_>) -> Changed {
+        let Self { tables, subjects, peers, rule_sets, services } = self;
+        let mut changed = Changed::default();
+        if stale.endpoints {
+            let endpoints = endpoints(input, subjects);
+            changed.addresses.extend(nets_of_differing(&tables.endpoints, &endpoints));
+            changed.endpoints = endpoints != tables.endpoints;
+            tables.endpoints = endpoints;
+        }
+        let mut had = None;
+        if stale.ports {
+            peers.classes.forget_empty();
+            let ports = port_entries(subjects, &peers.classes, rule_sets);
+            had = Some(mem::replace(&mut tables.ports, ports));
+        }
+        let own_classes = services.own_classes();
+        let is_policy_stale = stale.endpoints || stale.ports;
+        let renewed = services.renew(input, tables, &stale.services, is_policy_stale, &mut peers.classes.free);
+        changed.services = renewed.services;
+        changed.backends = renewed.backends;
+        if had.is_some() || renewed.has_own {
+            let others = |entry: &&PortEntry| had.is_some() || !own_classes.contains(&entry.class);
+            let mut ports: Vec<PortEntry> = tables.ports.iter().filter(others).cloned().collect();
+            ports.extend(services.own_entries(tables));
+            ports.sort_by_key(PortEntry::key);
+            changed.ports = *had.as_ref().unwrap_or(&tables.ports) != ports;
+            tables.ports = ports;
+        }
+        changed
     }
 }
 
+/// The entries that differ.
+fn differing(before: &Addresses, after: &Addresses) -> BTreeSet<IpNet> {
+    let mut differing: BTreeSet<IpNet> =
+        after.iter().filter(|(net, now)| before.get(net) != Some(*now)).map(|(net, _)| *net).collect();
+    differing.extend(before.keys().filter(|net| !after.contains_key(net)));
+    differing
+}
+
+/// The addresses of endpoints that differ.
+fn nets_of_differing(before: &BTreeMap<u32, EndpointTable>, after: &BTreeMap<u32, EndpointTable>) -> BTreeSet<IpNet> {
+    let differs = |interface: &&u32| before.get(interface) != after.get(interface);
+    let interfaces = before.keys().chain(after.keys()).filter(differs);
+    let tables = interfaces.flat_map(|interface| before.get(interface).into_iter().chain(after.get(interface)));
+    tables.flat_map(|endpoint| endpoint.addresses.iter().copied().map(IpNet::from)).collect()
+}
+
+fn nets_of(pods: &[Difference<'_, Pod>]) -> BTreeSet<IpNet> {
+    let pods = pods.iter().flat_map(Difference::both);
+    pods.flat_map(|pod| pod.addresses.iter().copied().map(IpNet::from)).collect()
+}
+
 /// An object that came, went or changed.
-struct Difference<'a, T> {
-    before: Option<&'a T>,
-    after: Option<&'a T>,
+pub(super) struct Difference<'a, T> {
+    pub(super) before: Option<&'a Arc<T>>,
+    pub(super) after: Option<&'a Arc<T>>,
 }
 
 impl<'a, T> Difference<'a, T> {
-    fn both(&self) -> impl Iterator<Item = &'a T> + use<'a, T> {
+    pub(super) fn both(&self) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T> {
         self.before.into_iter().chain(self.after)
     }
 }
 
-/// What differs between two lists in the order of their names.
-fn differences<'a, T: PartialEq, N: Ord + ?Sized + 'a>(
-    before: impl Iterator<Item = &'a T>,
-    after: impl Iterator<Item = &'a T>,
-    name: impl Fn(&'a T) -> &'a N,
-) -> Vec<Difference<'a, T>> {
-    let (mut before, mut after) = (before.peekable(), after.peekable());
+/// What differs between the objects of one kind.
+fn differences<'a, T: Named + PartialEq>(before: &'a Objects<T>, after: &'a Objects<T>) -> Vec<Difference<'a, T>> {
     let mut differences = Vec::new();
+    if before.is_same(after) {
+        return differences;
+    }
+    let (mut before, mut after) = (before.shared_iter().peekable(), after.shared_iter().peekable());
     loop {
         let (before, after) = match (before.peek(), after.peek()) {
             (None, None) => return differences,
             (Some(_), None) => (before.next(), None),
             (None, Some(_)) => (None, after.next()),
-            (Some(&gone), Some(&came)) if std::ptr::eq(gone, came) => {
+            (Some(&gone), Some(&came)) if Arc::ptr_eq(gone, came) => {
                 before.next();
                 after.next();
                 continue;
             }
             (Some(&gone), Some(&came)) => {
-                let first = name(gone).min(name(came));
-                (before.next_if(|next| name(next) == first), after.next_if(|next| name(next) == first))
+                let first = gone.name().min(came.name());
+                (before.next_if(|next| next.name() == first), after.next_if(|next| next.name() == first))
             }
         };
         if before != after {
             differences.push(Difference { before, after });
         }
     }
-}
-
-/// The addresses of pods that have some of their own.
-fn on_network<'a>(pods: impl Iterator<Item = &'a Pod>) -> impl Iterator<Item = (IpAddr, &'a Pod)> {
-    let pods = pods.filter(|pod| pod.is_on_pod_network());
-    pods.flat_map(|pod| pod.addresses.iter().map(move |address| (*address, pod)))
 }
 
 fn service_of(slice: &EndpointSlice) -> Option<ObjectName> {

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::subjects::LocalRule;
+use super::subjects::{RuleId, Rules};
 use crate::model::{NamedPort, PortMatch, Ports, Protocol};
-use crate::rule_set::{PolicyRule, RuleSet};
+use crate::rule_set::RuleSet;
 use crate::tables::{PortEntry, PortOutcome};
 
 /// The ports of a rule, with names replaced by what the destination calls so.
@@ -23,7 +23,7 @@ pub(super) struct Span {
 }
 
 impl ResolvedPorts {
-    pub(super) fn of(ports: &Ports, destination: &BTreeSet<&NamedPort>) -> Self {
+    pub(super) fn of(ports: &Ports, destination: &BTreeSet<NamedPort>) -> Self {
         let Ports::Listed(ports) = ports else {
             return Self::Every;
         };
@@ -50,25 +50,26 @@ impl ResolvedPorts {
     }
 }
 
-/// The rule sets by the numbers of their rules, so that equal sets are one in memory.
-pub(super) struct RuleSets<'a> {
-    rules: &'a [LocalRule<'a>],
-    known: BTreeMap<Vec<usize>, RuleSet>,
+/// The rule sets by the numbers of their rules, so that equal sets are one in memory, now and the next time.
+#[derive(Default)]
+pub(super) struct RuleSets {
+    known: BTreeMap<Vec<RuleId>, RuleSet>,
+    /// Those of the time before.
+    before: BTreeMap<Vec<RuleId>, RuleSet>,
 }
 
-impl<'a> RuleSets<'a> {
-    pub(super) fn new(rules: &'a [LocalRule<'a>]) -> Self {
-        Self { rules, known: BTreeMap::new() }
+impl RuleSets {
+    /// Entries are made anew: what is not asked for until the next time is forgotten then.
+    pub(super) fn begin(&mut self) {
+        self.before = std::mem::take(&mut self.known);
     }
 
-    fn get(&mut self, rules: Vec<usize>) -> RuleSet {
-        let by_number = self.rules;
-        self.known
-            .entry(rules)
-            .or_insert_with_key(|rules| {
-                rules.iter().map(|&rule| PolicyRule::of(by_number[rule].policy, Some(by_number[rule].index))).collect()
-            })
-            .clone()
+    fn get(&mut self, ids: Vec<RuleId>, rules: &Rules) -> RuleSet {
+        let Self { known, before } = self;
+        let make = |ids: &Vec<RuleId>| {
+            before.remove(ids).unwrap_or_else(|| ids.iter().map(|id| rules.get(*id).name()).collect())
+        };
+        known.entry(ids).or_insert_with_key(make).clone()
     }
 }
 
@@ -79,18 +80,19 @@ impl<'a> RuleSets<'a> {
 pub(super) fn entries(
     subject: u32,
     class: u32,
-    allowed: &[(usize, ResolvedPorts)],
-    rule_sets: &mut RuleSets<'_>,
+    allowed: &[(RuleId, ResolvedPorts)],
+    rules: &Rules,
+    rule_sets: &mut RuleSets,
 ) -> Vec<PortEntry> {
-    let every: Vec<usize> =
+    let every: Vec<RuleId> =
         allowed.iter().filter(|(_, ports)| *ports == ResolvedPorts::Every).map(|(rule, _)| *rule).collect();
     let mut entries = Vec::new();
     for protocol in Protocol::ALL {
-        for (first, last, rules) in constant_intervals(protocol, allowed) {
-            if rules == every {
+        for (first, last, ids) in constant_intervals(protocol, allowed) {
+            if ids == every {
                 continue;
             }
-            let rule_set = rule_sets.get(rules);
+            let rule_set = rule_sets.get(ids, rules);
             entries.extend(prefixes(first, last).into_iter().map(|(port, port_bits)| PortEntry {
                 subject,
                 class,
@@ -103,7 +105,7 @@ pub(super) fn entries(
         }
     }
     if !every.is_empty() {
-        let rule_set = rule_sets.get(every);
+        let rule_set = rule_sets.get(every, rules);
         entries.push(PortEntry {
             subject,
             class,
@@ -118,7 +120,7 @@ pub(super) fn entries(
 }
 
 /// All ports of a protocol cut where the set of rules that allow a port changes, each piece with its set.
-fn constant_intervals(protocol: Protocol, allowed: &[(usize, ResolvedPorts)]) -> Vec<(u16, u16, Vec<usize>)> {
+fn constant_intervals(protocol: Protocol, allowed: &[(RuleId, ResolvedPorts)]) -> Vec<(u16, u16, Vec<RuleId>)> {
     let mut cuts = BTreeSet::from([0]);
     for (_, ports) in allowed {
         if let ResolvedPorts::Spans(spans) = ports {
@@ -135,9 +137,9 @@ fn constant_intervals(protocol: Protocol, allowed: &[(usize, ResolvedPorts)]) ->
         }
     };
     let ends = cuts.iter().skip(1).map(|next| next - 1).chain([u16::MAX]);
-    let mut intervals: Vec<(u16, u16, Vec<usize>)> = Vec::new();
+    let mut intervals: Vec<(u16, u16, Vec<RuleId>)> = Vec::new();
     for (first, last) in cuts.iter().copied().zip(ends) {
-        let rules: Vec<usize> =
+        let rules: Vec<RuleId> =
             allowed.iter().filter(|(_, ports)| allows(ports, first)).map(|(rule, _)| *rule).collect();
         match intervals.last_mut() {
             Some((_, previous_last, previous)) if *previous == rules => *previous_last = last,

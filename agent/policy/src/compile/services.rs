@@ -3,42 +3,117 @@
 //! It stands on the tables as they are without Services: what the policies say of a backend is what those tables say of its
 //! address and port.
 //!
-//! The targets of frontends can be kept, and then change with the slices of a few Services ([`Targets::update`]).
+//! What is behind frontends is kept, and made anew with the Services and slices that change; how to decide about one,
+//! where what is behind it has changed, or what the tables say of that.
 
 use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+use std::mem;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use super::Input;
+use super::classes::Numbers;
 use crate::model::{EndpointSlice, ObjectName, Protocol, Service, ServicePort, SliceEndpoint, SlicePort};
 use crate::rule_set::RuleSet;
 use crate::tables::{
     Backend, Frontend, IdentityRef, MOST_FRONTENDS, PortEntry, PortOutcome, ServiceKind, ServiceTarget, Side, Tables,
 };
 
-/// Adds the Services to tables that are complete without them. Classes from `free_class` on belong to no address.
-pub(super) fn add(input: &Input<'_>, tables: &mut Tables, free_class: u32) -> Targets {
-    let targets = Targets::of(input);
-    tables.backends = frontends_of_local_backends(tables, &targets.by_frontend);
+/// The Services of a cluster at a node.
+#[derive(Default)]
+pub(super) struct Services {
+    targets: Targets,
+    own: OwnClasses,
+}
 
-    let mut own_classes = OwnClasses { free: free_class, numbers: BTreeMap::new(), ports: BTreeSet::new() };
-    let mut services = BTreeMap::new();
-    for (frontend, target) in &targets.by_frontend {
-        let (kind, class, port) = own_classes.kind(tables, *frontend, target);
-        services.insert(*frontend, ServiceTarget { service: target.service.clone(), class, port, kind });
+/// What has changed of what they are made of.
+#[derive(Default)]
+pub(super) struct Stale<'a> {
+    /// Anything may have.
+    pub(super) everything: bool,
+    /// The Services themselves.
+    pub(super) services: bool,
+    /// The slices of these.
+    pub(super) slices_of: BTreeSet<ObjectName>,
+    /// The entries of these addresses and networks.
+    pub(super) addresses: Option<&'a BTreeSet<IpNet>>,
+}
+
+/// What renewing has changed.
+#[derive(Default)]
+pub(super) struct Renewed {
+    pub(super) services: bool,
+    pub(super) backends: bool,
+    /// Whether there are or were classes of Services' own.
+    pub(super) has_own: bool,
+}
+
+impl Services {
+    /// Forgets the classes that Services have for themselves: others have their numbers now.
+    pub(super) fn forget(&mut self) {
+        self.own = OwnClasses::default();
     }
-    let entries = own_classes.port_entries(tables);
-    tables.services = services;
-    tables.ports.extend(entries);
-    tables.ports.sort_by_key(PortEntry::key);
-    targets
+
+    /// The classes that Services have for themselves.
+    pub(super) fn own_classes(&self) -> BTreeSet<u32> {
+        self.own.numbers.values().copied().collect()
+    }
+
+    /// Follows what has changed, in tables whose addresses, endpoints and entries for peers are up to date.
+    pub(super) fn renew(
+        &mut self,
+        input: &Input<'_>,
+        tables: &mut Tables,
+        stale: &Stale<'_>,
+        is_policy_stale: bool,
+        free: &mut Numbers,
+    ) -> Renewed {
+        let mut renewed = Renewed::default();
+        let known = tables.endpoints.values().filter(|endpoint| endpoint.pod.is_some());
+        let local: BTreeSet<IpAddr> = known.flat_map(|endpoint| endpoint.addresses.iter().copied()).collect();
+        let (mut frontends, has_other_local) = self.targets.renew(input, stale, &local);
+        if stale.everything {
+            frontends.extend(self.targets.by_frontend.keys());
+        } else if let Some(addresses) = stale.addresses {
+            frontends.extend(self.targets.on(addresses));
+        }
+        if has_other_local || is_policy_stale || stale.everything {
+            let backends = frontends_of_local_backends(&local, &self.targets.by_frontend);
+            renewed.backends = backends != tables.backends;
+            tables.backends = backends;
+        }
+        for frontend in &frontends {
+            let after = self.targets.by_frontend.get(frontend).map(|target| {
+                let (kind, class, port) = self.own.kind(tables, *frontend, target, free);
+                ServiceTarget { service: target.service.clone(), class, port, kind }
+            });
+            renewed.services |= tables.services.get(frontend) != after.as_ref();
+            match after {
+                Some(after) => tables.services.insert(*frontend, after),
+                None => tables.services.remove(frontend),
+            };
+        }
+        renewed.has_own = !self.own.numbers.is_empty();
+        if renewed.has_own {
+            self.own.keep_only(&tables.services, &self.targets.by_frontend, free);
+        }
+        renewed
+    }
+
+    /// The entries of the classes that Services have for themselves.
+    pub(super) fn own_entries(&self, tables: &Tables) -> Vec<PortEntry> {
+        self.own.port_entries(tables)
+    }
 }
 
 type Backends = Arc<BTreeSet<Backend>>;
 
 /// What is behind a frontend.
+#[derive(PartialEq, Eq)]
 struct Target {
     service: ObjectName,
     /// Whether a backend on this node sees who the client is.
@@ -47,7 +122,8 @@ struct Target {
 }
 
 /// What is behind every frontend at this node.
-pub(super) struct Targets {
+#[derive(Default)]
+struct Targets {
     by_frontend: BTreeMap<Frontend, Target>,
     /// Whether a frontend is one of several Services, of which the first by name has it.
     is_contested: bool,
@@ -96,49 +172,51 @@ impl Targets {
         }
     }
 
-    /// Follows the slices of some Services, and what tables say of the backends on some addresses. Nothing else may have
-    /// changed, and the tables' addresses must be up to date. `false` where more than the entries of frontends would
-    /// change with it, or where that cannot be told: then all is to be made anew.
-    pub(super) fn update(
-        &mut self,
-        input: &Input<'_>,
-        tables: &mut Tables,
-        services: &BTreeSet<ObjectName>,
-        addresses: &BTreeSet<IpAddr>,
-    ) -> bool {
-        if self.is_contested {
-            return false;
+    /// Follows Services and slices. Returns the frontends behind which something else is now, or which are gone, and
+    /// whether other backends on this node's own addresses are among that.
+    fn renew(&mut self, input: &Input<'_>, stale: &Stale<'_>, local: &BTreeSet<IpAddr>) -> (BTreeSet<Frontend>, bool) {
+        let mut differing = BTreeSet::new();
+        if stale.everything || stale.services || self.is_contested && !stale.slices_of.is_empty() {
+            let before = mem::replace(self, Self::of(input));
+            let has_gone = |frontend: &&Frontend| !self.by_frontend.contains_key(frontend);
+            differing.extend(before.by_frontend.keys().filter(has_gone));
+            let is_other = |(frontend, target): &(&Frontend, &Target)| before.by_frontend.get(frontend) != Some(target);
+            differing.extend(self.by_frontend.iter().filter(is_other).map(|(frontend, _)| *frontend));
+            return (differing, true);
         }
         let cluster = input.cluster;
-        let of_services = services.iter().flat_map(|name| {
+        let of_services = stale.slices_of.iter().flat_map(|name| {
             let slices = cluster.endpoint_slices.iter_from(&ObjectName::new(&name.namespace, ""));
             slices.take_while(|slice| slice.name.namespace == name.namespace)
         });
         let slices = Slices::of(of_services);
-        let mut renewed = Self { by_frontend: BTreeMap::new(), is_contested: false };
-        for service in services.iter().filter_map(|name| cluster.services.get(name)) {
+        let mut renewed = Self::default();
+        for service in stale.slices_of.iter().filter_map(|name| cluster.services.get(name)) {
             renewed.add(input, &slices, service);
         }
+        let mut has_other_local = false;
         for (frontend, target) in renewed.by_frontend {
-            let Some(before) = self.by_frontend.get(&frontend) else { return false };
-            if before.of_this_node(tables) != target.of_this_node(tables) {
-                return false;
-            }
+            let before = self.by_frontend.get(&frontend);
+            has_other_local |= before.is_none_or(|before| before.among(local) != target.among(local));
+            differing.insert(frontend);
             self.by_frontend.insert(frontend, target);
         }
-        let is_touched = |target: &Target| {
-            services.contains(&target.service)
-                || addresses.iter().any(|address| target.backends.range(all_on(*address)).next().is_some())
+        (differing, has_other_local)
+    }
+
+    /// The frontends with backends on one of these addresses, or in one of these networks.
+    fn on<'a>(&'a self, nets: &'a BTreeSet<IpNet>) -> impl Iterator<Item = Frontend> + 'a {
+        let (hosts, wide): (BTreeSet<IpNet>, BTreeSet<IpNet>) =
+            nets.iter().partition(|net| net.prefix_len() == net.max_prefix_len());
+        let is_on = move |backends: &BTreeSet<Backend>| {
+            wide.iter().any(|net| backends.iter().any(|backend| net.contains(&backend.address)))
+                || if hosts.len() < backends.len() {
+                    hosts.iter().any(|net| backends.range(all_on(net.addr())).next().is_some())
+                } else {
+                    backends.iter().any(|backend| hosts.contains(&IpNet::from(backend.address)))
+                }
         };
-        for (frontend, target) in self.by_frontend.iter().filter(|(_, target)| is_touched(target)) {
-            let Some((kind, class, port)) = target.kind(tables, *frontend) else { return false };
-            let entry = ServiceTarget { service: target.service.clone(), class, port, kind };
-            match tables.services.get_mut(frontend) {
-                Some(before) if before.kind != ServiceKind::Own => *before = entry,
-                _ => return false,
-            }
-        }
-        true
+        self.by_frontend.iter().filter(move |(_, target)| is_on(&target.backends)).map(|(frontend, _)| *frontend)
     }
 }
 
@@ -149,12 +227,14 @@ fn all_on(address: IpAddr) -> RangeInclusive<Backend> {
 }
 
 impl Target {
-    /// The backends that are endpoints of this node.
-    fn of_this_node(&self, tables: &Tables) -> Vec<Backend> {
-        let is_local = |backend: &Backend| {
-            tables.endpoints.values().any(|endpoint| endpoint.addresses.binary_search(&backend.address).is_ok())
-        };
-        self.backends.iter().copied().filter(is_local).collect()
+    /// The backends that are on these addresses.
+    fn among(&self, addresses: &BTreeSet<IpAddr>) -> Vec<Backend> {
+        self.backends.iter().copied().filter(|backend| addresses.contains(&backend.address)).collect()
+    }
+
+    /// What those that share a class of their own have in common.
+    fn group(&self) -> (Backends, bool) {
+        (Arc::clone(&self.backends), self.keeps_source)
     }
 
     /// How to decide, with the class and port under which the entries stand; `None` where it takes a class of its own.
@@ -214,13 +294,12 @@ impl<'a> Slices<'a> {
     }
 }
 
-/// The frontends of each backend that is an endpoint of this node with a known pod, if its hook can know them all.
+/// The frontends of each backend that is an endpoint of this node with a known pod, of which these are the addresses, if
+/// its hook can know them all.
 fn frontends_of_local_backends(
-    tables: &Tables,
+    local: &BTreeSet<IpAddr>,
     targets: &BTreeMap<Frontend, Target>,
 ) -> BTreeMap<Backend, Vec<Frontend>> {
-    let known = tables.endpoints.values().filter(|endpoint| endpoint.pod.is_some());
-    let local: BTreeSet<IpAddr> = known.flat_map(|endpoint| endpoint.addresses.iter().copied()).collect();
     let mut frontends: BTreeMap<Backend, Vec<Frontend>> = BTreeMap::new();
     for (frontend, target) in targets.iter().filter(|(_, target)| target.keeps_source) {
         for backend in target.backends.iter().filter(|backend| local.contains(&backend.address)) {
@@ -247,8 +326,8 @@ fn seen(tables: &Tables, address: IpAddr) -> Seen {
 }
 
 /// The classes of Services whose backends differ: one for each set of backends and each way to see the client.
+#[derive(Default)]
 struct OwnClasses {
-    free: u32,
     numbers: BTreeMap<(Backends, bool), u32>,
     /// At which ports each class must have entries. The protocol is the backends'.
     ports: BTreeSet<(u32, u16)>,
@@ -256,15 +335,37 @@ struct OwnClasses {
 
 impl OwnClasses {
     /// How to decide about these backends, with the class and port under which the entries stand.
-    fn kind(&mut self, tables: &Tables, frontend: Frontend, target: &Target) -> (ServiceKind, u32, u16) {
+    fn kind(
+        &mut self,
+        tables: &Tables,
+        frontend: Frontend,
+        target: &Target,
+        free: &mut Numbers,
+    ) -> (ServiceKind, u32, u16) {
         target.kind(tables, frontend).unwrap_or_else(|| {
-            let class = *self.numbers.entry((Arc::clone(&target.backends), target.keeps_source)).or_insert_with(|| {
-                self.free += 1;
-                self.free - 1
-            });
-            self.ports.insert((class, frontend.port));
+            let class = *self.numbers.entry(target.group()).or_insert_with(|| free.take());
             (ServiceKind::Own, class, frontend.port)
         })
+    }
+
+    /// Forgets what none of the Services has any more, and learns their ports.
+    fn keep_only(
+        &mut self,
+        services: &BTreeMap<Frontend, ServiceTarget>,
+        targets: &BTreeMap<Frontend, Target>,
+        free: &mut Numbers,
+    ) {
+        let own = services.iter().filter(|(_, target)| target.kind == ServiceKind::Own);
+        self.ports = own.clone().map(|(frontend, target)| (target.class, frontend.port)).collect();
+        let groups: BTreeSet<(Backends, bool)> =
+            own.filter_map(|(frontend, _)| Some(targets.get(frontend)?.group())).collect();
+        self.numbers.retain(|group, number| {
+            let stays = groups.contains(group);
+            if !stays {
+                free.give_back(*number);
+            }
+            stays
+        });
     }
 
     fn port_entries(&self, tables: &Tables) -> Vec<PortEntry> {

@@ -44,7 +44,8 @@ impl Words {
         addresses.extend(cluster.nodes.iter().flat_map(|node| node.addresses.clone()));
         addresses.push(IpAddr::from([203, 0, 113, 77]));
         addresses.push(IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x77]));
-        let mut port_names: BTreeSet<_> = pods().flat_map(|pod| &pod.ports).map(|port| port.name.clone()).collect();
+        let mut port_names: BTreeSet<_> =
+            pods().flat_map(|pod| pod.ports.iter()).map(|port| port.name.clone()).collect();
         port_names.insert("absent".to_owned());
         let labels_of_namespaces = cluster.namespaces.iter().flat_map(|namespace| &namespace.labels);
         Self {

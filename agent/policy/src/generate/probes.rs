@@ -116,7 +116,7 @@ fn ports(random: &mut Random, scenario: &Scenario) -> BTreeSet<u16> {
             }
         }
     }
-    boundaries.extend(scenario.cluster.pods.iter().flat_map(|pod| &pod.ports).map(|port| port.port.get()));
+    boundaries.extend(scenario.cluster.pods.iter().flat_map(|pod| pod.ports.iter()).map(|port| port.port.get()));
     boundaries.extend(scenario.cluster.services.iter().flat_map(|service| &service.ports).map(|port| port.port.get()));
     boundaries.insert(u16::try_from(random.below(1 << 16)).expect("below 65536"));
     let beside = |port: u16| [port.saturating_sub(1), port, port.saturating_add(1)];

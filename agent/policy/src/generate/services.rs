@@ -96,7 +96,7 @@ impl Words<'_> {
             (*random.pick(&external), None)
         } else if random.percent(15) {
             let own: Vec<IpAddr> = self.node_addresses.iter().copied().filter(|own| own.is_ipv4() == ipv4).collect();
-            (*random.pick(&own), Some(self.node.to_owned()))
+            (*random.pick(&own), Some(self.node.into()))
         } else {
             let pods = cluster.pods.iter().filter(|pod| !only_local || pod.node.as_deref() == Some(self.node));
             let claims = pods.flat_map(|pod| pod.addresses.iter().map(|address| (*address, pod.node.clone())));

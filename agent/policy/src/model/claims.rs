@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::{Cluster, Pod};
 
@@ -12,24 +13,24 @@ impl Cluster {
     /// that do, one that is not being deleted beats one that is, and then one that was created later beats one that was
     /// created earlier. Only where neither tells them apart is the address nobody's: no selector matches it.
     pub fn pod_at(&self, address: IpAddr) -> Option<&Pod> {
-        newest(self.claimants(address))
+        newest(self.claimants(address)).map(Arc::as_ref)
     }
 
-    fn claimants(&self, address: IpAddr) -> impl Iterator<Item = &Pod> {
-        self.pods.iter().filter(move |pod| pod.is_on_pod_network() && pod.addresses.contains(&address))
+    fn claimants(&self, address: IpAddr) -> impl Iterator<Item = &Arc<Pod>> {
+        self.pods.shared_iter().filter(move |pod| pod.is_on_pod_network() && pod.addresses.contains(&address))
     }
 
     /// The pods of a node by the addresses that they have there; none where a claim cannot be told from another. A claim of a
     /// pod elsewhere says nothing about an interface that is seen on this node, so that it cannot make its pod unknown.
     pub fn pods_on(&self, node: &str) -> BTreeMap<IpAddr, Option<&Pod>> {
         let of_node = self.claims(|pod| pod.node.as_deref() == Some(node));
-        of_node.into_iter().map(|(address, claimants)| (address, newest(claimants))).collect()
+        of_node.into_iter().map(|(address, claimants)| (address, newest(claimants).map(Arc::as_ref))).collect()
     }
 
     /// Every address that pods on the pod network claim, of those that `counts` says count, with all that do.
-    pub(crate) fn claims(&self, counts: impl Fn(&Pod) -> bool) -> BTreeMap<IpAddr, Vec<&Pod>> {
-        let mut claims: BTreeMap<IpAddr, Vec<&Pod>> = BTreeMap::new();
-        for pod in self.pods.iter().filter(|pod| counts(pod) && pod.is_on_pod_network()) {
+    pub(crate) fn claims(&self, counts: impl Fn(&Pod) -> bool) -> BTreeMap<IpAddr, Vec<&Arc<Pod>>> {
+        let mut claims: BTreeMap<IpAddr, Vec<&Arc<Pod>>> = BTreeMap::new();
+        for pod in self.pods.shared_iter().filter(|pod| counts(pod) && pod.is_on_pod_network()) {
             for address in &pod.addresses {
                 let claimants = claims.entry(*address).or_default();
                 // A pod that lists an address twice claims it once.
@@ -43,8 +44,8 @@ impl Cluster {
 }
 
 /// The claim that stands, if there is one that does.
-pub(crate) fn newest<'a>(claimants: impl IntoIterator<Item = &'a Pod>) -> Option<&'a Pod> {
-    let mut candidates: Vec<&Pod> = claimants.into_iter().collect();
+pub(crate) fn newest<'a>(claimants: impl IntoIterator<Item = &'a Arc<Pod>>) -> Option<&'a Arc<Pod>> {
+    let mut candidates: Vec<&Arc<Pod>> = claimants.into_iter().collect();
     if candidates.iter().any(|pod| !pod.is_being_deleted) {
         candidates.retain(|pod| !pod.is_being_deleted);
     }

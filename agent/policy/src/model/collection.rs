@@ -80,8 +80,23 @@ impl<T: Named> Objects<T> {
 
     /// Those of this name and after it, in the order of their names.
     pub fn iter_from<'a>(&'a self, name: &T::Name) -> impl Iterator<Item = &'a T> + use<'a, T> {
+        self.shared_from(name).map(Arc::as_ref)
+    }
+
+    /// All of them, as they can be kept without a copy, in the order of their names.
+    pub fn shared_iter(&self) -> impl Iterator<Item = &Arc<T>> {
+        self.sorted.iter()
+    }
+
+    /// Those of this name and after it, as they can be kept without a copy, in the order of their names.
+    pub fn shared_from<'a>(&'a self, name: &T::Name) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T> {
         let first = self.position(name).unwrap_or_else(|next| next);
-        self.sorted[first..].iter().map(Arc::as_ref)
+        self.sorted[first..].iter()
+    }
+
+    /// Whether they are shared with these, so that nothing differs.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.sorted, &other.sorted)
     }
 
     /// Puts an object in the place of the one of its name, if there is one.

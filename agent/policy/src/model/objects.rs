@@ -66,32 +66,32 @@ pub struct Namespace {
     pub uid: String,
 }
 
-/// A Pod.
+/// A Pod. What many pods have in common a source shares between them ([`Sharing`](super::Sharing)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
     /// Its namespace and name.
     pub name: ObjectName,
     /// Its uid; empty where the source has none.
     pub uid: String,
-    /// Its labels. Many pods have the same ones, which a source shares between them.
+    /// Its labels.
     pub labels: Arc<Labels>,
     /// `status.podIPs`: none until the pod's network is set up, one a family after that. For a pod on the host's network
     /// these are the node's.
     pub addresses: Vec<IpAddr>,
     /// `spec.nodeName`, once it is scheduled.
-    pub node: Option<String>,
+    pub node: Option<Arc<str>>,
     /// Whether the pod uses the network of its node. Such a pod is selected by nothing: it is a peer by its node's address.
     pub host_network: bool,
     /// `status.phase`.
     pub phase: Phase,
     /// The ports of its containers that have a name.
-    pub ports: Vec<NamedPort>,
+    pub ports: Arc<[NamedPort]>,
     /// `spec.serviceAccountName`; empty where the source has none.
-    pub service_account: String,
+    pub service_account: Arc<str>,
     /// The kind of what made the pod, for example `Deployment`; `None` for a pod that nothing made.
-    pub workload_kind: Option<String>,
+    pub workload_kind: Option<Arc<str>>,
     /// The name of what made the pod.
-    pub workload: Option<String>,
+    pub workload: Option<Arc<str>>,
     /// Whether it is being deleted (`metadata.deletionTimestamp` is set): its address may be another's already.
     pub is_being_deleted: bool,
     /// `metadata.creationTimestamp` in seconds since 1970 (UTC); `None` where the source has none.

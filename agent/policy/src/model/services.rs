@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 use super::{ObjectName, Protocol};
 
@@ -85,5 +86,5 @@ pub struct SliceEndpoint {
     /// Whether it is being shut down.
     pub terminating: bool,
     /// The node it is on, where it is on one.
-    pub node: Option<String>,
+    pub node: Option<Arc<str>>,
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use podwitness_manifests::{Effect, Object, ObjectKey, Problem};
-use podwitness_policy::{Cluster, Labels, Named, Objects};
+use podwitness_policy::{Cluster, Named, Objects, Sharing};
 
 use super::failure::Failure;
 use super::kind::Kind;
@@ -63,7 +63,7 @@ pub(super) struct Index {
     /// Lists that are under way.
     staged: Cluster,
     staged_problems: BTreeMap<Kind, BTreeMap<ObjectKey, Vec<Problem>>>,
-    labels: SharedLabels,
+    sharing: Sharing,
 }
 
 impl Index {
@@ -83,7 +83,7 @@ impl Index {
             }
             News::Listed(Arrival { key, object, problems }) => {
                 if let Some(object) = object {
-                    put(self.labels.of(object), &mut self.staged, Some(&self.cluster));
+                    put(shared(&mut self.sharing, object), &mut self.staged, Some(&self.cluster));
                 }
                 if !problems.is_empty() {
                     self.staged_problems.entry(kind).or_default().insert(key, problems);
@@ -106,7 +106,7 @@ impl Index {
                 };
                 let is_wrong_otherwise = before.unwrap_or_default() != problems;
                 let has_changed = match object {
-                    Some(object) => put(self.labels.of(object), &mut self.cluster, None),
+                    Some(object) => put(shared(&mut self.sharing, object), &mut self.cluster, None),
                     None => remove(kind, &key, &mut self.cluster),
                 };
                 has_changed || is_wrong_otherwise
@@ -222,31 +222,12 @@ fn put(object: Object, cluster: &mut Cluster, known: Option<&Cluster>) -> bool {
     }
 }
 
-/// Labels that many pods have, kept once.
-#[derive(Debug, Default)]
-struct SharedLabels {
-    known: BTreeSet<Arc<Labels>>,
-    /// How many there may be before those that nobody has any more are thrown away.
-    most: usize,
-}
-
-impl SharedLabels {
-    /// The object, with labels that it shares with others.
-    fn of(&mut self, mut object: Object) -> Object {
-        if let Object::Pod(pod) = &mut object {
-            match self.known.get(&pod.labels) {
-                Some(known) => pod.labels = Arc::clone(known),
-                None => self.learn(Arc::clone(&pod.labels)),
-            }
-        }
-        object
+/// The object, with what it has in common with others shared between them.
+fn shared(sharing: &mut Sharing, mut object: Object) -> Object {
+    match &mut object {
+        Object::Pod(pod) => sharing.pod(pod),
+        Object::EndpointSlice(slice) => sharing.slice(slice),
+        _ => {}
     }
-
-    fn learn(&mut self, labels: Arc<Labels>) {
-        if self.known.len() >= self.most {
-            self.known.retain(|labels| Arc::strong_count(labels) > 1);
-            self.most = (self.known.len() * 2).max(64);
-        }
-        self.known.insert(labels);
-    }
+    object
 }

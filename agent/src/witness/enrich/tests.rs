@@ -1,14 +1,16 @@
 //! Who stands behind a Service's address.
 
+use podwitness_datapath::{AddressPrefix, Tables};
 use podwitness_policy::ObjectName;
 use podwitness_spool::Identity;
-use podwitness_wire::{Verdict as WireVerdict, ipv4_mapped};
+use podwitness_wire::{AddressEntry, Verdict as WireVerdict, ipv4_mapped};
 
 use super::*;
 use crate::{definitions::Present, privacy::Key};
 
 const GENERATION: u64 = 7;
 const SERVICE: Address = ipv4_mapped([10, 96, 0, 1]);
+const RANGE: Address = ipv4_mapped([10, 1, 0, 0]);
 const POD: Address = ipv4_mapped([10, 1, 0, 9]);
 const NODE: Address = ipv4_mapped([192, 168, 0, 2]);
 const NOBODY: Address = ipv4_mapped([10, 1, 0, 77]);
@@ -30,13 +32,16 @@ impl Agent {
         let service = definitions.number_service(&ObjectName { namespace: "shop".to_owned(), name: "web".to_owned() });
         let pod = definitions.number_identity(Identity { pod: "web-1".to_owned(), ..Identity::default() });
         let node = definitions.number_identity(Identity { node: "other".to_owned(), ..Identity::default() });
-        definitions.set_present(Present {
-            generation: GENERATION,
-            by_address: [(ip(&POD), pod)].into(),
-            nodes: [(ip(&NODE), node)].into(),
-            pod_ranges: vec!["10.1.0.0/24".parse().unwrap()],
-            ..Present::default()
-        });
+        let entry = |address, bits, identity, owner, flags| {
+            (AddressPrefix { address, bits }, AddressEntry { identity, owner, flags, ..AddressEntry::default() })
+        };
+        let addresses = vec![
+            entry(RANGE, 96 + 24, 0, 0, address_flags::POD_RANGE),
+            entry(POD, 128, pod, pod, 0),
+            entry(NODE, 128, node, 0, address_flags::NODE),
+        ];
+        let tables = Tables { addresses: addresses.into(), ..Tables::default() };
+        definitions.set_present(Present::of(GENERATION, &tables));
         Self { _folder: folder, definitions, service, pod, node }
     }
 

@@ -1,0 +1,91 @@
+//! What many objects have in common, kept once.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::{EndpointSlice, Labels, NamedPort, Pod};
+
+/// What the objects that arrive have in common with those before: of ten thousand pods most are replicas of a few.
+#[derive(Debug, Default)]
+pub struct Sharing {
+    labels: Pool<Labels>,
+    ports: Pool<[NamedPort]>,
+    words: Pool<str>,
+}
+
+impl Sharing {
+    /// Has a pod share with others what they have too.
+    pub fn pod(&mut self, pod: &mut Pod) {
+        self.labels.share(&mut pod.labels);
+        self.ports.share(&mut pod.ports);
+        self.words.share(&mut pod.service_account);
+        for word in [&mut pod.node, &mut pod.workload_kind, &mut pod.workload].into_iter().flatten() {
+            self.words.share(word);
+        }
+    }
+
+    /// Has a slice share with others what they have too.
+    pub fn slice(&mut self, slice: &mut EndpointSlice) {
+        slice
+            .endpoints
+            .iter_mut()
+            .filter_map(|endpoint| endpoint.node.as_mut())
+            .for_each(|node| self.words.share(node));
+    }
+}
+
+/// Values that several may have.
+#[derive(Debug)]
+struct Pool<T: ?Sized> {
+    known: BTreeSet<Arc<T>>,
+    /// How many there may be before those that nobody has any more are thrown away.
+    most: usize,
+}
+
+impl<T: ?Sized> Default for Pool<T> {
+    fn default() -> Self {
+        Self { known: BTreeSet::new(), most: 64 }
+    }
+}
+
+impl<T: Ord + ?Sized> Pool<T> {
+    fn share(&mut self, value: &mut Arc<T>) {
+        if let Some(known) = self.known.get(value) {
+            *value = Arc::clone(known);
+            return;
+        }
+        if self.known.len() >= self.most {
+            self.known.retain(|known| Arc::strong_count(known) > 1);
+            self.most = (self.known.len() * 2).max(64);
+        }
+        self.known.insert(Arc::clone(value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_alike_become_one() {
+        let mut pool = Pool::default();
+        let mut values: [Arc<str>; 3] = ["a", "b", "a"].map(Arc::from);
+        values.iter_mut().for_each(|value| pool.share(value));
+        assert!(Arc::ptr_eq(&values[0], &values[2]));
+        assert_eq!(values.each_ref().map(|value| &**value), ["a", "b", "a"]);
+    }
+
+    #[test]
+    fn what_nobody_has_any_more_is_thrown_away() {
+        let mut pool = Pool::default();
+        let mut kept: Arc<str> = "kept".into();
+        pool.share(&mut kept);
+        for number in 0..10_000 {
+            pool.share(&mut Arc::from(number.to_string()));
+        }
+        assert!(pool.known.len() <= 64, "{}", pool.known.len());
+        let mut again: Arc<str> = "kept".into();
+        pool.share(&mut again);
+        assert!(Arc::ptr_eq(&kept, &again));
+    }
+}
