@@ -70,7 +70,9 @@ mod tests {
     fn values_alike_become_one() {
         let mut pool = Pool::default();
         let mut values: [Arc<str>; 3] = ["a", "b", "a"].map(Arc::from);
-        values.iter_mut().for_each(|value| pool.share(value));
+        for value in &mut values {
+            pool.share(value);
+        }
         assert!(Arc::ptr_eq(&values[0], &values[2]));
         assert_eq!(values.each_ref().map(|value| &**value), ["a", "b", "a"]);
     }
