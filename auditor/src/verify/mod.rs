@@ -15,7 +15,8 @@
 //! # Memory
 //!
 //! Of an object there are a hash of its path, its size and a bit; of a chain the names and times of its seals and the last
-//! number of each sequence; of a deletion the hashes of what it lists; and what is found. Files are read in pieces, documents and their contents leave as they came.
+//! number of each sequence; of a deletion the hashes of what it lists; and what is found. Each thread has one file in memory
+//! where that is at most 16 MiB, and reads a larger one in pieces; documents and their contents leave as they came.
 
 mod claims;
 mod columns;
