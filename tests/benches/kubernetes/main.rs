@@ -39,7 +39,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use podwitness_tests::cluster::{Cluster, repository};
 
 use api::Api;
@@ -70,6 +70,9 @@ fn main() -> Result<()> {
         .map(str::parse)
         .collect::<Result<_, _>>()
         .context("PODWITNESS_BENCH_PODS is numbers of pods with commas between them")?;
+    // Those of the agent's node are in two namespaces, which must be there.
+    let is_growing = sizes.is_sorted_by(|one, next| one < next) && sizes.first().is_some_and(|first| *first >= 100);
+    ensure!(is_growing, "PODWITNESS_BENCH_PODS is numbers of pods that grow, from 100 on");
     let extent = Extent {
         writes: number("PODWITNESS_BENCH_WRITES", 200)?,
         churn: Duration::from_secs(number("PODWITNESS_BENCH_SECONDS", 30)?),
@@ -102,6 +105,18 @@ fn measure_all(cluster: &Cluster, sizes: &[usize], extent: &Extent) -> Result<Ve
     for pods in sizes {
         let begin = Instant::now();
         runtime.block_on(population.grow(&api, *pods))?;
+        let writer = match &mut writer {
+            Some(writer) => writer,
+            none => {
+                runtime.block_on(async {
+                    for policy in objects::probe_policies() {
+                        api.create(&api::policies(objects::CLIENT.namespace), &policy).await?;
+                    }
+                    anyhow::Ok(())
+                })?;
+                none.insert(Writer::start(&admin)?)
+            }
+        };
         let [pods, policies] = ["/api/v1/pods", "/apis/networking.k8s.io/v1/networkpolicies"].map(|path| {
             let list = runtime.block_on(api.get(path))?;
             let list: serde_json::Value = serde_json::from_str(&list)?;
@@ -119,18 +134,6 @@ fn measure_all(cluster: &Cluster, sizes: &[usize], extent: &Extent) -> Result<Ve
             population.namespaces(),
             begin.elapsed().as_secs_f64()
         );
-        let writer = match &mut writer {
-            Some(writer) => writer,
-            none => {
-                runtime.block_on(async {
-                    for policy in objects::probe_policies() {
-                        api.create(&api::policies(objects::CLIENT.namespace), &policy).await?;
-                    }
-                    anyhow::Ok(())
-                })?;
-                none.insert(Writer::start(&admin)?)
-            }
-        };
         // What runs on the node is started by threads that are there.
         let node = processors::on_that_of_node(|| Node::make(cluster))?;
         measured.push(measure(&node, writer, &admin, &mut population, pods.0, extent)?);
@@ -202,7 +205,7 @@ fn measure(
     thread::sleep(SETTLED);
     let memory_at_last = Memory::of(pid)?;
     let ended = agent.terminate(LIMIT)?;
-    anyhow::ensure!(ended.success(), "the agent ended with {ended}");
+    ensure!(ended.success(), "the agent ended with {ended}");
     Ok(Size {
         pods,
         to_in_force,

@@ -67,7 +67,8 @@ impl Family {
 }
 
 fn ports(object: &discovery::EndpointSlice, problems: &mut Vec<Problem>) -> Vec<SlicePort> {
-    let mut ports = Vec::new();
+    // Exactly as many as there are, here and below: of slices there are as many as of Services, twice.
+    let mut ports = Vec::with_capacity(object.ports.as_ref().map_or(0, Vec::len));
     for (index, given) in object.ports.iter().flatten().enumerate() {
         let at = |field: &str| format!("ports[{index}].{field}");
         let Some(number) = given.port else {
@@ -86,18 +87,18 @@ fn ports(object: &discovery::EndpointSlice, problems: &mut Vec<Problem>) -> Vec<
 }
 
 fn endpoints(object: &discovery::EndpointSlice, family: Family, problems: &mut Vec<Problem>) -> Vec<SliceEndpoint> {
-    let mut endpoints = Vec::new();
+    let mut endpoints = Vec::with_capacity(object.endpoints.as_ref().map_or(0, Vec::len));
     for (index, given) in object.endpoints.iter().flatten().enumerate() {
-        let mut addresses = Vec::new();
+        let mut addresses = Vec::with_capacity(given.addresses.len());
         for (number, text) in given.addresses.iter().enumerate() {
-            let path = format!("endpoints[{index}].addresses[{number}]");
+            let path = || format!("endpoints[{index}].addresses[{number}]");
             match address(text) {
                 Some(address) if family.has(address) => addresses.push(address),
                 Some(_) => {
                     let mistake = Mistake::OtherFamily { given: text.clone(), family: object.address_type.clone() };
-                    problems.push(left_out(path, mistake));
+                    problems.push(left_out(path(), mistake));
                 }
-                None => problems.push(left_out(path, Mistake::Address(text.clone()))),
+                None => problems.push(left_out(path(), Mistake::Address(text.clone()))),
             }
         }
         let conditions = given.conditions.as_ref();
