@@ -273,8 +273,8 @@ fn edited(
     after
 }
 
-fn text(word: &Option<Arc<str>>) -> String {
-    word.as_deref().unwrap_or_default().to_owned()
+fn text(word: Option<&Arc<str>>) -> String {
+    word.map(ToString::to_string).unwrap_or_default()
 }
 
 /// This pod whatever its labels: a definition in which they do not stand.
@@ -283,7 +283,7 @@ fn owner(pod: &Pod) -> spool::Identity {
         namespace: pod.name.namespace.clone(),
         pod: pod.name.name.clone(),
         pod_uid: pod.uid.clone(),
-        node: text(&pod.node),
+        node: text(pod.node.as_ref()),
         ..spool::Identity::default()
     }
 }
@@ -296,9 +296,9 @@ fn incarnation(pod: &Pod) -> spool::Identity {
         pod: pod.name.name.clone(),
         pod_uid: pod.uid.clone(),
         service_account: pod.service_account.to_string(),
-        workload_kind: text(&pod.workload_kind),
-        workload: text(&pod.workload),
-        node: text(&pod.node),
+        workload_kind: text(pod.workload_kind.as_ref()),
+        workload: text(pod.workload.as_ref()),
+        node: text(pod.node.as_ref()),
         // A map of strings with its keys in order.
         labels: serde_json::to_string(&*pod.labels).expect("strings can be written as JSON"),
     }
