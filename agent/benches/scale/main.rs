@@ -34,6 +34,8 @@ const ISOLATED: &str = "PODWITNESS_BENCH_ISOLATED";
 const BPFFS: &str = "/run/bpf";
 /// Changes of each kind, one after the other.
 const REPEATED: usize = 40;
+/// The time between changes of policies: one that comes sooner waits until no program runs by the tables of two before.
+const APART: Duration = Duration::from_millis(100);
 /// How often pods come and go in the storm, and for how long.
 const EVERY: Duration = Duration::from_millis(10);
 const STORM: usize = 1000;
@@ -214,9 +216,12 @@ fn measure(number: usize, pods: usize, applied: &Receiver<Applied>) -> Result<Ve
     );
 
     let mut kinds: Vec<(&'static str, Times)> = Vec::new();
-    let mut of_kind = |bench: &mut Bench, kind, change: &dyn Fn(&mut Cluster, usize)| -> Result<()> {
+    let mut of_kind = |bench: &mut Bench, kind: &'static str, change: &dyn Fn(&mut Cluster, usize)| -> Result<()> {
         let mut times = Times::default();
         for repetition in 0..REPEATED {
+            if kind.starts_with("policy") {
+                thread::sleep(APART);
+            }
             bench.change(&mut times, |cluster| change(cluster, repetition))?;
         }
         times.print(kind);
@@ -259,6 +264,7 @@ fn measure(number: usize, pods: usize, applied: &Receiver<Applied>) -> Result<Ve
         let endpoint = interface(&format!("n{number}y{repetition}"), &pod)?;
         bench.change(&mut Times::default(), |cluster| add(cluster, which, 0))?;
         bench.endpoints.push(endpoint);
+        thread::sleep(APART);
         let told = Instant::now();
         bench.tell_endpoints()?;
         let applied = bench.wait()?;
