@@ -56,29 +56,21 @@ pub(super) fn grow_by_one(values: &[i64]) -> bool {
     pairs.fold(0, |others, (before, value)| others | (value.wrapping_sub(*before) ^ 1)) == 0
 }
 
-/// Values that are compared side by side: so none waits for the one before.
-const LANES: usize = 8;
-
-/// The greatest value; of none, the least that there can be.
-pub(super) fn greatest(values: &[i64]) -> i64 {
-    best(values, i64::MIN, i64::max)
-}
-
-/// The least value; of none, the greatest that there can be.
-pub(super) fn least(values: &[i64]) -> i64 {
-    best(values, i64::MAX, i64::min)
-}
-
-#[inline]
-fn best(values: &[i64], begin: i64, better: impl Fn(i64, i64) -> i64) -> i64 {
-    let mut lanes = [begin; LANES];
+/// The least and the greatest value; of none, the greatest and the least that there can be. In lanes that do not wait for each
+/// other.
+pub(super) fn extremes(values: &[i64]) -> (i64, i64) {
+    const LANES: usize = 8;
+    let (mut least, mut greatest) = ([i64::MAX; LANES], [i64::MIN; LANES]);
     let (pieces, rest) = values.as_chunks::<LANES>();
     for piece in pieces {
-        for (best, value) in lanes.iter_mut().zip(piece) {
-            *best = better(*best, *value);
+        for lane in 0..LANES {
+            least[lane] = least[lane].min(piece[lane]);
+            greatest[lane] = greatest[lane].max(piece[lane]);
         }
     }
-    lanes.iter().chain(rest).copied().fold(begin, better)
+    let least = least.iter().chain(rest).copied().min();
+    let greatest = greatest.iter().chain(rest).copied().max();
+    (least.unwrap_or(i64::MAX), greatest.unwrap_or(i64::MIN))
 }
 
 /// The distinct values of the column of texts `name`; `None` among them where a row has null.

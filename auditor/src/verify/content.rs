@@ -113,12 +113,12 @@ impl Facts {
         let (mut opening, mut earliest, mut latest) = (None, i64::MAX, i64::MIN);
         columns::integers(file, "time", |values| {
             opening = opening.or(values.first().copied());
-            earliest = earliest.min(columns::least(values));
-            latest = latest.max(columns::greatest(values));
+            let (least, greatest) = columns::extremes(values);
+            (earliest, latest) = (earliest.min(least), latest.max(greatest));
         })?;
         if columns::has(file, "last_time") {
             columns::integers(file, "last_time", |values| {
-                latest = latest.max(columns::greatest(values));
+                latest = latest.max(columns::extremes(values).1);
             })?;
         }
         let Some(opening) = opening else { return Ok(()) };
