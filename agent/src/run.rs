@@ -54,9 +54,10 @@ pub fn run(cli: &Cli) -> Result<Exit> {
     }
     podwitness_datapath::check_privileges()?;
     if cli.detach {
-        let shutdown = Shutdown::on_signals().context("cannot listen for signals")?;
+        // Before it begins, so that a signal meanwhile is not missed; who does not stay is ended by one as any program.
+        let stays = cli.stay.then(Shutdown::on_signals).transpose().context("cannot listen for signals")?;
         detach(&config)?;
-        if cli.stay {
+        if let Some(shutdown) = stays {
             let _server = http::serve(config.listen.agent, Arc::new(Registry::default()), Readiness::new())?;
             shutdown.wait();
         }
