@@ -162,7 +162,7 @@ impl Whole {
         for namespace in differences(&then.namespaces, &now.namespaces).iter().flat_map(Difference::both) {
             question.add_namespace(&namespace.name);
         }
-        let settled = self.peers.settle(now, &self.subjects.rules, &question, addresses);
+        let settled = self.peers.classes.settle(now, &self.subjects.rules, &question, addresses);
         moved.extend(settled.moved);
         stale.ports |= settled.has_other_classes;
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::Input;
-use super::classes::{Classes, Question, Settled};
+use super::classes::{Classes, Question};
 use super::follow::Difference;
 use super::subjects::Rules;
 use crate::model::{Cluster, ObjectName, Pod, newest};
@@ -66,7 +66,7 @@ impl Peers {
             peers.classes.put(net, owner, &mut address);
             addresses.insert(net, address);
         }
-        peers.settle(input.cluster, rules, &Question::default(), &mut addresses);
+        peers.classes.settle(input.cluster, rules, &Question::default(), &mut addresses);
         (peers, addresses)
     }
 
@@ -170,17 +170,6 @@ impl Peers {
             }
         }
         moved
-    }
-
-    /// Has every entry be of the class that the rules put it into.
-    pub(super) fn settle(
-        &mut self,
-        cluster: &Cluster,
-        rules: &Rules,
-        in_question: &Question,
-        addresses: &mut Addresses,
-    ) -> Settled {
-        self.classes.settle(cluster, rules, in_question, addresses)
     }
 
     /// The pod that has an address of which it is said who has it.
