@@ -8,6 +8,7 @@ use std::{env, fs, process};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use podwitness_lab::NetNs;
+use serde_json::{Value, json};
 
 /// A running cluster. It ends, and its folder goes, on drop.
 #[derive(Debug)]
@@ -61,6 +62,21 @@ impl Cluster {
     /// Where its files are.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The kubeconfig of its administrator.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder.join("kubeconfig")
+    }
+
+    /// The same, with a token of the agent that the manifests install in the place of theirs.
+    pub fn kubeconfig_of_agent(&self) -> Result<Value> {
+        let path = self.kubeconfig();
+        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let mut kubeconfig: Value = serde_saphyr::from_str(&text)?;
+        let token = self.kubectl(&["--namespace", "podwitness", "create", "token", "podwitness", "--duration=24h"])?;
+        kubeconfig["users"][0]["user"] = json!({"token": token.trim()});
+        Ok(kubeconfig)
     }
 
     /// The number of its first process, in this machine's `/proc`.

@@ -91,7 +91,7 @@ fn number<T: FromStr>(variable: &str, without: T) -> Result<T> {
 }
 
 fn measure_all(cluster: &Cluster, sizes: &[usize], extent: &Extent) -> Result<Vec<Size>> {
-    let admin = cluster.folder().join("kubeconfig");
+    let admin = cluster.kubeconfig();
     let manifests = repository("deploy/manifests/podwitness.yaml");
     cluster.kubectl(&["apply", "--filename", manifests.to_str().context("a path of this repository is text")?])?;
     cluster.kubectl(&["wait", "--for=condition=Established", "crd/audittrails.podwitness.io"])?;

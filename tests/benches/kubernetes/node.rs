@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context as _, Result};
 use podwitness_lab::{Installation, Lab, NodeSpec, Pod, PodSpec, Program, Programs};
 use podwitness_tests::cluster::{Cluster, run};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::objects::{self, CLIENT, PORT, SERVER, Which, namespace_name};
 use crate::probe::Probe;
@@ -46,7 +46,7 @@ impl Node {
         });
         let pods = pods.collect::<Result<_>>()?;
         let kubeconfig = lab.path().join("kubeconfig");
-        fs::write(&kubeconfig, kubeconfig_of_agent(cluster)?)?;
+        fs::write(&kubeconfig, cluster.kubeconfig_of_agent()?.to_string())?;
         let installation = lab.install(&Programs::beside_this()?, None)?.set("source", json!({"kubernetes": {}}));
         Ok(Self { pods, installation, kubeconfig, _lab: lab })
     }
@@ -80,14 +80,4 @@ fn wire(lab: &Lab, cluster: &Cluster) -> Result<()> {
     ip_there(&format!("link set host{host} master {BRIDGE} up"))?;
     ip_here(&format!("address add 10.90.0.{host}/24 dev uplink"))?;
     ip_here("link set uplink up").map(drop)
-}
-
-/// That of the cluster's administrator, with the token of the agent in the place of theirs.
-fn kubeconfig_of_agent(cluster: &Cluster) -> Result<String> {
-    let token = cluster.kubectl(&["--namespace", "podwitness", "create", "token", "podwitness", "--duration=24h"])?;
-    let path = cluster.folder().join("kubeconfig");
-    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut kubeconfig: Value = serde_saphyr::from_str(&text)?;
-    kubeconfig["users"][0]["user"] = json!({"token": token.trim()});
-    Ok(kubeconfig.to_string())
 }

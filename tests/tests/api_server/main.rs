@@ -50,7 +50,9 @@ impl Followed {
     fn start(cluster: &Cluster) -> Result<Self> {
         let relay = Relay::start(SocketAddr::from(SERVER))?;
         let path = cluster.folder().join("agent.kubeconfig");
-        fs::write(&path, kubeconfig_of_agent(cluster, &relay)?)?;
+        let mut kubeconfig = cluster.kubeconfig_of_agent()?;
+        kubeconfig["clusters"][0]["cluster"]["server"] = json!(format!("https://{}", relay.address()));
+        fs::write(&path, kubeconfig.to_string())?;
         let (deliver, updates) = mpsc::channel();
         let source =
             KubernetesSource::start(&ApiServer::of_kubeconfig(&path)?, move |update| drop(deliver.send(update)))?;
@@ -78,16 +80,6 @@ impl Followed {
             update.complete && update.faults.is_empty() && update.cluster.as_deref().is_some_and(&holds)
         })
     }
-}
-
-/// That of the cluster's administrator, with the agent's token in the place of theirs, and the relay in that of the server.
-fn kubeconfig_of_agent(cluster: &Cluster, relay: &Relay) -> Result<String> {
-    let text = fs::read_to_string(cluster.folder().join("kubeconfig"))?;
-    let mut kubeconfig: Value = serde_saphyr::from_str(&text)?;
-    let token = cluster.kubectl(&["--namespace", "podwitness", "create", "token", "podwitness", "--duration=24h"])?;
-    kubeconfig["users"][0]["user"] = json!({"token": token.trim()});
-    kubeconfig["clusters"][0]["cluster"]["server"] = json!(format!("https://{}", relay.address()));
-    Ok(kubeconfig.to_string())
 }
 
 /// What was said of an update's faults.
