@@ -6,7 +6,7 @@
 
 #![expect(clippy::cast_precision_loss, reason = "rates are told with two digits")]
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike as _};
 use podwitness_spool::Record;
+use podwitness_tests::memory::Memory;
 use podwitness_tests::sealed_root::recurring::Recurring;
 use podwitness_tests::sealed_root::{Cluster, Node, SealedRoot, micros, records};
 use podwitness_wire::EventKind;
@@ -38,7 +39,7 @@ fn main() {
         for threads in [1, processors] {
             let hashed = hash(folder.path(), threads);
             let (verified, peak) = verify(folder.path(), threads);
-            println!("  {threads} at once, VmHWM of verify {:.1} MB", peak as f64 / 1e3);
+            println!("  {threads} at once, VmHWM of verify {:.1} MB", peak as f64 / 1e6);
             for (what, hashed, verified) in
                 [("in all", hashed.wall, verified.wall), ("a core", hashed.processor, verified.processor)]
             {
@@ -163,7 +164,7 @@ fn hash(folder: &Path, at_once: usize) -> Took {
     watch.stop()
 }
 
-/// What it took, and the most memory in kB.
+/// What it took, and the most memory in bytes.
 fn verify(folder: &Path, threads: usize) -> (Took, u64) {
     let watch = Watch::start();
     let mut child = Command::new(env!("CARGO_BIN_EXE_podwitness"))
@@ -173,14 +174,10 @@ fn verify(folder: &Path, threads: usize) -> (Took, u64) {
         .stdout(Stdio::null())
         .spawn()
         .expect("the command");
-    let status = format!("/proc/{}/status", child.id());
     let mut peak = 0;
     loop {
         // It only grows until the process is gone.
-        let text = fs::read_to_string(&status).unwrap_or_default();
-        let told =
-            text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.trim().parse().ok());
-        peak = peak.max(told.unwrap_or(0));
+        peak = Memory::of(child.id()).map_or(peak, |memory| memory.peak);
         if let Some(status) = child.try_wait().expect("it is our child") {
             assert!(status.success(), "the root is good");
             return (watch.stop(), peak);

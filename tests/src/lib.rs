@@ -7,6 +7,7 @@
 //! | [`traffic`] | probes, each from a source port of its own, and what became of them |
 //! | [`evidence`] | every row of every Parquet file below an evidence root |
 //! | [`duckdb`] | the same as `DuckDB` reads it |
+//! | [`memory`] | what the kernel says about the memory of a process |
 //! | [`oracle`] | the records that policy says there must be |
 //! | [`check`] | the comparison of the two, and what holds of any evidence |
 //! | [`second_verifier`] | `verify.py`, and the Python that runs it |
@@ -22,6 +23,7 @@ pub mod cluster;
 pub mod duckdb;
 pub mod evidence;
 pub mod field;
+pub mod memory;
 pub mod oracle;
 pub mod scenario;
 pub mod sealed_root;

@@ -41,11 +41,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use podwitness_tests::cluster::{Cluster, repository};
+use podwitness_tests::memory::Memory;
 
 use api::Api;
 use node::Node;
 use population::{Population, churn};
-use process::{Cpu, Memory};
+use process::Cpu;
 use report::Size;
 use times::Times;
 use writer::{Writer, event_loop};

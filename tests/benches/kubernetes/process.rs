@@ -7,29 +7,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-/// Memory of a process, in bytes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Memory {
-    /// All that is in memory of it.
-    pub(crate) resident: u64,
-    /// The part that is its alone: heap and stacks.
-    pub(crate) anonymous: u64,
-    /// The most that was ever in memory of it.
-    pub(crate) peak: u64,
-}
-
-impl Memory {
-    pub(crate) fn of(pid: u32) -> Result<Self> {
-        let status = read(&folder(pid).join("status"))?;
-        let bytes = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-            let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-            kilobytes.map(|kilobytes| kilobytes * 1024).with_context(|| format!("no {name} in kB in:\n{status}"))
-        };
-        Ok(Self { resident: bytes("VmRSS")?, anonymous: bytes("RssAnon")?, peak: bytes("VmHWM")? })
-    }
-}
-
 /// The time of a process on processors, in the kernel too, by the names of its threads.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cpu {

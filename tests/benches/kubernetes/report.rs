@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::process::Memory;
 use crate::times::{GOAL, Times, quantile, share};
+use podwitness_tests::memory::Memory;
 
 /// The agent shall take at most so much memory for a pod, and in all.
 const GOAL_A_POD: f64 = 1024.0;

@@ -5,6 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use podwitness_store_fixture::{Fault, Operation};
+use podwitness_tests::memory::Memory;
 
 use crate::bench::{Bench, gateway, wait_until};
 
@@ -15,14 +16,6 @@ const OBSERVED: Duration = Duration::from_secs(4);
 /// What the exporter may grow by while the spool grows by [`SPOOLED`].
 const GROWTH: u64 = 4 << 20;
 const SPOOLED: u64 = 12 << 20;
-
-/// A value of `/proc/<id>/status`, in bytes.
-fn memory(id: u32, name: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-    let kilobytes: u64 = line.trim_start_matches(':').trim().trim_end_matches(" kB").parse().unwrap();
-    kilobytes << 10
-}
 
 /// The processor's time that the process has had.
 fn processor_time(id: u32) -> Duration {
@@ -59,7 +52,7 @@ fn while_the_store_is_away_evidence_waits_on_the_disk_and_the_program_is_idle() 
     bench.proxy().heal();
     let line = exporter.wait_for(&["unavailable", "see whether the store is up and the network leads to it"]);
     assert!(line.contains("cannot write s3://away/"), "{line}");
-    let (before, spooled) = (memory(exporter.id(), "VmHWM"), agent.spool_bytes());
+    let (before, spooled) = (Memory::of(exporter.id()).unwrap().peak, agent.spool_bytes());
     while agent.spool_bytes() < spooled + SPOOLED {
         agent.witness(200);
     }
@@ -69,7 +62,7 @@ fn while_the_store_is_away_evidence_waits_on_the_disk_and_the_program_is_idle() 
         let waits = exporter.metric::<u64>("spool_bytes") >= agent.spool_bytes();
         (waits && exporter.metric::<f64>("oldest_unexported_age_seconds") >= OBSERVED.as_secs_f64()).then_some(())
     });
-    let grown = memory(exporter.id(), "VmHWM").saturating_sub(before);
+    let grown = Memory::of(exporter.id()).unwrap().peak.saturating_sub(before);
     assert!(grown < GROWTH, "it has grown by {grown} bytes");
     let (status, why) = exporter.page("/readyz");
     assert_eq!(status, 503);
