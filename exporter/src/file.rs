@@ -1,8 +1,8 @@
 //! One table's rows as the bytes of a Parquet file.
 //!
-//! Times and `seq` are delta-encoded and everything else is a dictionary as long as that is smaller; row groups have
-//! [`ROW_GROUP_ROWS`] rows; there is a page index, and bloom filters on the columns that a person asks for one value
-//! of.
+//! Times and `seq` are delta-encoded and everything else is a dictionary as long as that is smaller; columns are
+//! compressed with zstd where that makes them smaller; row groups have [`ROW_GROUP_ROWS`] rows; there is a page index,
+//! and bloom filters on the columns that a person asks for one value of.
 
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::Int32Type;
@@ -30,6 +30,11 @@ const ZSTD_LEVEL: i32 = 3;
 const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 
 const DELTA_COLUMNS: [&str; 3] = ["time", "last_time", "seq"];
+
+/// What zstd makes no smaller: deltas whose bits are random, and what is the same in every row of a file, a dictionary of
+/// one. A reader makes a decompressor for each column of each row group that has a codec, which in a virtual machine
+/// takes longer than to decompress so little (it asks the processor what it can do, and the hypervisor answers).
+const UNCOMPRESSED_COLUMNS: [&str; 4] = ["time", "cluster", "node", "boot"];
 
 /// The bytes of a file of `rows`, which are of `table`, come from `origin`, cover `span` and are to be kept until
 /// `retain_until`.
@@ -66,6 +71,10 @@ fn properties(table: &Table, batch: &RecordBatch) -> Result<WriterPropertiesBuil
         properties = properties
             .set_column_dictionary_enabled(ColumnPath::from(name), false)
             .set_column_encoding(ColumnPath::from(name), Encoding::DELTA_BINARY_PACKED);
+    }
+    // Only a table that is divided by namespaces has one in each file.
+    for name in UNCOMPRESSED_COLUMNS.into_iter().chain(table.namespace().map(|_| "namespace")) {
+        properties = properties.set_column_compression(ColumnPath::from(name), Compression::UNCOMPRESSED);
     }
     for &name in table.bloom_columns() {
         let column = batch.column_by_name(name).expect("the schema has the columns that are filtered on");
