@@ -191,7 +191,7 @@ class File:
                    arg_min(epoch_us(time), file_row_number), min(epoch_us(time)),
                    max({"greatest(epoch_us(time), epoch_us(last_time))" if table == "verdicts" else "epoch_us(time)"}),
                    min(seq - file_row_number), max(seq - file_row_number),
-                   count(*) FILTER (event IN ('loss', 'records-lost')), count(*) FILTER (event = 'agent-crashed')
+                   count(*) FILTER (event IN ('loss', 'records-lost', 'names-lost')), count(*) FILTER (event = 'agent-crashed')
                    {"".join(f", min({name}), max({name}), count({name})" for name in places)} {source}""").fetchone()
         if not rows or seqs != rows or times != rows:
             raise ValueError("it has no rows, or some without a time or a place in the sequence")

@@ -56,14 +56,27 @@ pub(crate) fn agent_stopped(started_us: i64) -> Coverage {
     }
 }
 
-/// The record of a spool that was lost under a node that went on.
-pub(crate) fn spool_lost() -> Coverage {
+/// The record of a spool that was lost under a node that went on, and of whether what numbers mean was lost with it.
+pub(crate) fn spool_lost(are_names_lost: bool) -> Coverage {
+    let names = if are_names_lost { "what numbers in older connections meant is not known any more, and " } else { "" };
     Coverage {
         time_us: now_us(),
         event: CoverageEvent::RecordsLost.number().into(),
         reason: "spool".to_owned(),
-        detail: "the spool was lost, and with it all that was not in the store yet; what numbers in older connections meant is \
-                 not known any more, and the balance is stated again when the maps are made anew"
+        detail: format!(
+            "the spool was lost, and with it all that was not in the store yet; {names}the balance is stated again when \
+             the maps are made anew"
+        ),
+        ..Coverage::default()
+    }
+}
+
+/// The record of numbers in the kernel's tables whose meaning was lost, while the spool was not.
+pub(crate) fn names_lost() -> Coverage {
+    Coverage {
+        time_us: now_us(),
+        event: CoverageEvent::NamesLost.number().into(),
+        detail: "found at the start of this agent: somebody has removed what the one before had written down"
             .to_owned(),
         ..Coverage::default()
     }

@@ -16,6 +16,7 @@ mod detach;
 mod folders;
 mod full_tables;
 mod life;
+mod losses;
 mod metrics;
 mod numbering;
 mod privacy;

@@ -31,6 +31,7 @@ use crate::{
     detach::detach,
     folders, full_tables,
     life::Life,
+    losses::{InUse, Loss},
     metrics::Metrics,
     privacy::Key,
     settings, startup_taint,
@@ -157,16 +158,11 @@ pub(crate) fn take_up(
     let endpoints = fs::read_dir(&config.endpoints.netns).map_or(0, Iterator::count);
     let options = podwitness_datapath::Options { settings, ..settings::datapath(config, endpoints) };
     let Datapath { control, outlet, kept_sizes, is_taken_over } = Datapath::open(&options)?;
-    // The first commit to a spool that was made anew says that the one before was lost.
-    let is_spool_lost = definitions.are_lost() && recovered.checkpoint.is_none();
-    if is_spool_lost {
-        tracing::error!(
-            spool = %config.spool.path.display(),
-            "the spool was lost, and with it all that was not in the store yet; the evidence says so, and goes on"
-        );
-    } else if definitions.are_lost() {
-        tracing::warn!("what numbers in older connections mean was lost: records of these lack the names");
-        definitions.loss_is_told()?;
+    let keep = || format!("cannot note in {} that the spool is in use", state_folder.display());
+    let mut in_use = InUse::find(&state_folder).with_context(keep)?;
+    let loss = Loss::of(&recovered, definitions.are_lost(), in_use.is_noted());
+    if loss == Some(Loss::Spool) {
+        in_use.note().with_context(keep)?;
     }
     Step::MapsOpened.reached();
     let (life, crash) = Life::begin(&state_folder, boot)
@@ -181,12 +177,26 @@ pub(crate) fn take_up(
         is_keeping_up,
         intervals: settings::intervals(config),
         life,
-        is_ring_known: !(is_spool_lost && is_taken_over),
+        in_use,
+        is_ring_known: !(loss == Some(Loss::Spool) && is_taken_over),
     };
     let witness = Witness::new(parts, recovered.checkpoint.as_ref())?;
     // Before anything else, so that there is no commit without it.
-    if is_spool_lost {
-        witness.journal().coverage(coverage::spool_lost());
+    match loss {
+        Some(Loss::Spool) => {
+            tracing::error!(
+                spool = %config.spool.path.display(),
+                "the spool was lost, and with it all that was not in the store yet; the evidence says so, and goes on"
+            );
+            witness.journal().coverage(coverage::spool_lost(definitions.are_lost()));
+        }
+        Some(Loss::Names) => {
+            tracing::error!(
+                "what numbers in older connections mean was lost: records of these lack the names, and say so"
+            );
+            witness.journal().coverage(coverage::names_lost());
+        }
+        None => definitions.loss_is_told()?,
     }
     if let Some(crash) = crash {
         tracing::warn!("the agent before had not ended in good order");

@@ -57,7 +57,9 @@ impl Witness {
                 Ok(()) => {
                     Step::JournalCommitted.reached();
                     self.journal.committed(count);
-                    if let Err(error) = self.definitions.loss_is_told() {
+                    if let Err(error) = self.in_use.note() {
+                        tracing::warn!(%error, "cannot note that the spool is in use: its loss would not be seen");
+                    } else if let Err(error) = self.definitions.loss_is_told() {
                         tracing::warn!(%error, "the next start finds in the spool that the loss is told");
                     }
                 }

@@ -31,6 +31,7 @@ use crate::{
     definitions::Definitions,
     full_tables::FullTables,
     life::Life,
+    losses::InUse,
     metrics::Metrics,
     privacy::Key,
     step::Step,
@@ -81,6 +82,7 @@ pub(crate) struct Witness {
     balance: Balance,
     wall_clock: WallClock,
     life: Life,
+    in_use: InUse,
 }
 
 /// What a witness works with.
@@ -101,6 +103,8 @@ pub(crate) struct Parts {
     pub(crate) intervals: Intervals,
     /// Where it gives signs of life.
     pub(crate) life: Life,
+    /// Where it notes that the spool has taken something.
+    pub(crate) in_use: InUse,
     /// Whether what earlier agents took out of the ring is known, in the spool or because there were none.
     pub(crate) is_ring_known: bool,
 }
@@ -132,8 +136,18 @@ pub(crate) enum WitnessError {
 impl Witness {
     /// Takes up the work where the spool says that it was left.
     pub(crate) fn new(parts: Parts, checkpoint: Option<&Checkpoint>) -> Result<Self, WitnessError> {
-        let Parts { mut outlet, spool, definitions, key, metrics, is_keeping_up, intervals, life, is_ring_known } =
-            parts;
+        let Parts {
+            mut outlet,
+            spool,
+            definitions,
+            key,
+            metrics,
+            is_keeping_up,
+            intervals,
+            life,
+            in_use,
+            is_ring_known,
+        } = parts;
         let times = balance::Times { interval: intervals.state, settle: intervals.commit };
         let mut balance = Balance::resume(outlet.ring_id(), checkpoint, times);
         if !is_ring_known {
@@ -179,6 +193,7 @@ impl Witness {
             balance,
             wall_clock: WallClock::new(intervals.state),
             life,
+            in_use,
         })
     }
 

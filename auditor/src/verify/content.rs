@@ -54,7 +54,7 @@ impl Facts {
         match claims.table.as_str() {
             "verdicts" => self.read_losses(file, &["loss"]),
             "coverage" => {
-                self.read_losses(file, &["records-lost"])?;
+                self.read_losses(file, &["records-lost", "names-lost"])?;
                 self.read_crashes(file)?;
                 self.read_balances(file)
             }

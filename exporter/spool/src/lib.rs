@@ -44,7 +44,7 @@
 //! **Recovery** syncs the folder and reads the newest segment: the header has the state before it, the batches have the rest. A last batch
 //! without a mark is valid, but may never have been synced: it is written once more in place, synced and marked.
 //! What follows the last valid frame is a torn tail, and is cut. A newest segment that has neither a valid header nor a
-//! mark is removed, and the one before is read. So a batch whose commit failed may be committed by a recovery, if the
+//! mark is removed, and the one before is read. Where there is no segment the numbers go on behind the cursor. So a batch whose commit failed may be committed by a recovery, if the
 //! writer died before it wrote anything else; its checkpoint is then the recovered one.
 //!
 //! **Damage** is an invalid frame with a valid mark behind it, or any invalid byte within the length that the next

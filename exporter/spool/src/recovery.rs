@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::cursor;
 use crate::disk::Disk;
 use crate::error::{Damage, DamageKind, SpoolError};
 use crate::folder::Folder;
@@ -20,6 +21,8 @@ use crate::sequences::Sequences;
 pub struct Recovered {
     /// The last one committed in the same boot; `None` where there is none.
     pub checkpoint: Option<Checkpoint>,
+    /// Whether no segment was there: the spool is new, or somebody has removed all that it had.
+    pub is_empty: bool,
     /// Bytes of a commit that was not finished, cut off the newest segment.
     pub torn_bytes: u64,
     /// Damage in the segments that were read. The reader will report it too; sequence numbers leave a hole for it.
@@ -100,7 +103,28 @@ pub(crate) fn recover(folder: &Folder, disk: &dyn Disk, origin: &Origin) -> Resu
             }
         }
     }
+    recovered.is_empty = newest.is_none();
+    if recovered.is_empty {
+        let done = done_before(folder)?;
+        let state = State { tail: behind(done), ..State::default() };
+        return Ok((state, recovered));
+    }
     behind_headless(State::default(), headless, newest, recovered)
+}
+
+/// How far the reader is done with segments that nobody has any more, so that their numbers are not given again: they would
+/// lie before its cursor.
+fn done_before(folder: &Folder) -> Result<Option<Position>, SpoolError> {
+    match cursor::load(folder) {
+        // It is the reader's, who says so.
+        Err(SpoolError::CursorDamaged { .. }) => Ok(None),
+        done => done,
+    }
+}
+
+fn behind(done: Option<Position>) -> Tail {
+    let Position { segment, offset } = done.unwrap_or(Position { segment: 0, offset: 0 });
+    Tail { number: segment, committed: offset, length: offset, open: None }
 }
 
 struct Headless {

@@ -21,6 +21,7 @@ vocabulary! {
         Clock = 13, "clock": "What the kernel says of the clock on the wall, and by how much it was set.";
         SourceAway = 14, "source-away": "Not all of the cluster's objects can be read: of the others, what was last known stays in force.";
         SourceBack = 15, "source-back": "All of the cluster's objects can be read again, and what they say is in force.";
+        NamesLost = 16, "names-lost": "What numbers in the kernel's tables mean was lost: records of connections from before lack the names of pods, rules and Services.";
     }
 }
 

@@ -1,13 +1,16 @@
-//! The whole spool is lost under a node that goes on: what was in it is lost and said to be, and the evidence goes on.
+//! The spool, or a part of it, is lost under a node that goes on: what was in it is lost and said to be, and the evidence
+//! goes on.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::SocketAddr;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use podwitness_agent::step::Step;
-use podwitness_lab::Program;
+use podwitness_lab::{Conversation, Outcome, Program};
 use podwitness_policy::Protocol;
+use podwitness_tests::evidence::{Evidence, Row};
 use podwitness_tests::scenario::{LIMIT, Scenario, wait};
 use podwitness_tests::second_verifier::second_verifier;
 use podwitness_tests::traffic::{ANSWER_LIMIT, Sent};
@@ -54,15 +57,71 @@ fn verify(scenario: &Scenario) -> Result<Value> {
 
 #[test]
 fn a_spool_that_is_lost_is_told_and_the_evidence_goes_on_within_the_boot() -> Result<()> {
-    let (answer, _) = lose("1s", true)?;
+    let (answer, _) = lose(Part::Whole, "1s", true)?;
     ensure!(codes(&answer, "findings").is_empty(), "{answer:#}");
+    Ok(())
+}
+
+/// What the agent and the exporter keep beside them is whole.
+#[test]
+fn segments_that_are_lost_alone_are_told_and_the_chain_of_seals_goes_on() -> Result<()> {
+    let (answer, _) = lose(Part::Segments, "1s", true)?;
+    ensure!(codes(&answer, "findings").is_empty(), "{answer:#}");
+    Ok(())
+}
+
+#[test]
+fn what_numbers_mean_is_lost_alone_and_told() -> Result<()> {
+    let mut scenario = Scenario::new()?.set("seal.interval", "1s");
+    let field = Field::make(&scenario)?;
+    scenario.start()?;
+    let mut sent = vec![field.send(0, 1, Protocol::Tcp, OPEN)?];
+    let (mut long, local) = open_long(&field)?;
+    let is_there = || {
+        let evidence = scenario.evidence().ok()?;
+        Some(evidence.events("open").any(|row| row.src.port == Some(local.port())))
+    };
+    wait("it is in the store", || Ok(is_there() == Some(true)))?;
+    scenario.stop_agent()?;
+    remove(&scenario, Part::Agents)?;
+    scenario.start_agent()?;
+    scenario.wait_agent()?;
+    let told = scenario.agent()?.log_tail(200);
+    ensure!(told.contains("what numbers in older connections mean was lost"), "{told}");
+    ensure!(long.exchange(ANSWER_LIMIT) == Outcome::Answered);
+    long.close(ANSWER_LIMIT);
+    sent.push(field.send(0, 1, Protocol::Tcp, OPEN)?);
+    scenario.wait_settled(openings(&sent[1..]))?;
+    // A second restart knows that it was the first that told.
+    scenario.stop_agent()?;
+    scenario.start_agent()?;
+    scenario.wait_agent()?;
+    let evidence = scenario.stop(0)?;
+
+    for sent in &sent {
+        let rows = evidence.events("open").filter(|row| row.src.port == Some(sent.local.port())).count();
+        ensure!(rows == openings(&[*sent]), "{sent:?} is there {rows} times");
+        let named = evidence.events("open").filter(|row| row.src.port == Some(sent.local.port()));
+        ensure!(named.into_iter().all(|row| row.src.pod.is_some()), "{sent:?} names its pod");
+    }
+    // The segment that it is in may have the names still, and has no others.
+    let (unknown, known) = ends(&evidence, local)?;
+    ensure!(unknown.len() == 2, "an endpoint whose number means nothing is another one");
+    let of_known: BTreeSet<_> = known.iter().map(|row| format!("{:?}", row.policies)).collect();
+    ensure!(unknown.iter().all(|row| row.policies.is_empty() || of_known.contains(&format!("{:?}", row.policies))));
+    let told =
+        Desk::over(&scenario)?.texts("SELECT event FROM coverage WHERE event IN ('names-lost', 'records-lost')")?;
+    ensure!(told == ["names-lost"], "{told:?}");
+    let answer = verify(&scenario)?;
+    ensure!(codes(&answer, "findings").is_empty(), "{answer:#}");
+    ensure!(codes(&answer, "admissions").get("loss") == Some(&1), "{answer:#}");
     Ok(())
 }
 
 /// Nobody who was there can vouch for such files any more.
 #[test]
 fn what_was_put_and_not_sealed_before_the_loss_is_found_and_nothing_else() -> Result<()> {
-    let (answer, boots) = lose("1h", false)?;
+    let (answer, boots) = lose(Part::Whole, "1h", false)?;
     let findings = answer["findings"].as_array().context("a list")?;
     ensure!(!findings.is_empty(), "{answer:#}");
     for finding in findings {
@@ -72,9 +131,24 @@ fn what_was_put_and_not_sealed_before_the_loss_is_found_and_nothing_else() -> Re
     Ok(())
 }
 
-/// Removes all that is in the spool. The folder itself is the administrator's, with the groups that the two programs need.
-fn remove_spool(scenario: &Scenario) -> Result<()> {
-    for entry in fs::read_dir(scenario.installation.spool_path())? {
+/// What is lost of the spool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Whole,
+    Segments,
+    /// What the agent keeps for itself.
+    Agents,
+}
+
+/// Removes it. The folder itself is the administrator's, with the groups that the two programs need.
+fn remove(scenario: &Scenario, part: Part) -> Result<()> {
+    let spool = scenario.installation.spool_path();
+    let folder = match part {
+        Part::Whole => spool,
+        Part::Segments => spool.join("segments"),
+        Part::Agents => spool.join("agent"),
+    };
+    for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() { fs::remove_dir_all(path)? } else { fs::remove_file(path)? }
     }
@@ -93,15 +167,16 @@ fn a_loss_is_told_once_wherever_the_agent_that_finds_it_is_killed() -> Result<()
     scenario.start()?;
     let mut sent = vec![field.send(0, 1, Protocol::Tcp, OPEN)?];
     let mut opened = openings(&sent);
-    for step in &steps {
+    let cases: Vec<_> = steps.iter().flat_map(|step| [(Part::Whole, step), (Part::Segments, step)]).collect();
+    for (part, step) in &cases {
         scenario.wait_settled(opened)?;
         scenario.stop_agent()?;
         scenario.stop_exporter()?;
-        remove_spool(&scenario)?;
+        remove(&scenario, *part)?;
         scenario.start_exporter()?;
         scenario.start_agent_to(&format!("{}:1", step.name()))?;
         wait("the agent has come to the step", || Ok(scenario.agent()?.is_held()?))
-            .with_context(|| step.name().to_owned())?;
+            .with_context(|| format!("{part:?} {}", step.name()))?;
         crate::killed::kill(&mut scenario.agent)?;
         scenario.start_agent()?;
         scenario.wait_agent()?;
@@ -113,27 +188,44 @@ fn a_loss_is_told_once_wherever_the_agent_that_finds_it_is_killed() -> Result<()
 
     let told = Desk::over(&scenario)?.texts("SELECT boot FROM coverage WHERE event = 'records-lost'")?;
     let boots: BTreeSet<&String> = told.iter().collect();
-    ensure!(told.len() == steps.len() && boots.len() == told.len(), "of {} losses are told {told:?}", steps.len());
+    ensure!(told.len() == cases.len() && boots.len() == told.len(), "of {} losses are told {told:?}", cases.len());
     for sent in &sent {
         let rows = evidence.events("open").filter(|row| row.src.port == Some(sent.local.port())).count();
         ensure!(rows == openings(&[*sent]), "{sent:?} is there {rows} times");
     }
     let answer = verify(&scenario)?;
     ensure!(codes(&answer, "findings").is_empty(), "{answer:#}");
-    ensure!(codes(&answer, "admissions").get("loss") == Some(&(steps.len() as u64)), "{answer:#}");
+    ensure!(codes(&answer, "admissions").get("loss") == Some(&(cases.len() as u64)), "{answer:#}");
     Ok(())
 }
 
-/// Loses the spool of a node that seals so often, before or after a seal; what the verifiers say, and the boots of records.
-fn lose(interval: &str, is_sealed: bool) -> Result<(Value, Vec<String>)> {
+/// A connection whose rules an agent has numbered that may be forgotten, with its near end.
+fn open_long(field: &Field) -> Result<(Conversation, SocketAddr)> {
+    let remote = SocketAddr::new(field.pods[1].addresses()[0], OPEN);
+    let opened = field.pods[0].open_tcp_from(field.ports.next()?, remote, ANSWER_LIMIT)?;
+    let Ok(long) = opened else { anyhow::bail!("policy allows it: {opened:?}") };
+    let local = long.local();
+    Ok((long, local))
+}
+
+/// The records of the ends of a connection, one a side: first that of the endpoints that nobody knows any more, where there is
+/// one, and then that of those which are known.
+fn ends(evidence: &Evidence, local: SocketAddr) -> Result<(Vec<&Row>, Vec<&Row>)> {
+    let closes = evidence.events("close").filter(|row| row.src.port == Some(local.port()));
+    let (unknown, known): (Vec<_>, Vec<_>) = closes.partition(|row| row.namespace == "_unknown");
+    ensure!(known.len() == 2 && matches!(unknown.len(), 0 | 2), "{} and {}", known.len(), unknown.len());
+    ensure!(known.iter().any(|row| !row.policies.is_empty()), "a policy has allowed it");
+    Ok((unknown, known))
+}
+
+/// Loses this of the spool of a node that seals so often, before or after a seal; what the verifiers say, and the boots of
+/// records.
+fn lose(part: Part, interval: &str, is_sealed: bool) -> Result<(Value, Vec<String>)> {
     let mut scenario = Scenario::new()?.set("seal.interval", interval);
     let field = Field::make(&scenario)?;
     scenario.start()?;
     let mut before = vec![field.send(0, 1, Protocol::Tcp, OPEN)?, field.send(1, 0, Protocol::Udp, OPEN)?];
-    // A connection whose rules an agent has numbered that is forgotten with the spool.
-    let remote = std::net::SocketAddr::new(field.pods[1].addresses()[0], OPEN);
-    let opened = field.pods[0].open_tcp_from(field.ports.next()?, remote, ANSWER_LIMIT)?;
-    let Ok(mut long) = opened else { anyhow::bail!("policy allows it: {opened:?}") };
+    let (mut long, local) = open_long(&field)?;
     let there = |sent: &Sent| {
         let evidence = scenario.evidence().ok()?;
         Some(
@@ -149,7 +241,7 @@ fn lose(interval: &str, is_sealed: bool) -> Result<(Value, Vec<String>)> {
         let before_this = seals(&scenario)?;
         wait("it is sealed", || Ok(seals(&scenario)? >= before_this + 2))?;
     }
-    remove_spool(&scenario)?;
+    remove(&scenario, part)?;
     if is_sealed {
         scenario.hold_agent(false)?;
     }
@@ -162,8 +254,7 @@ fn lose(interval: &str, is_sealed: bool) -> Result<(Value, Vec<String>)> {
     scenario.start()?;
     let told = scenario.agent()?.log_tail(200);
     ensure!(told.contains("the spool was lost, and with it all that was not in the store yet"), "{told}");
-    ensure!(long.exchange(ANSWER_LIMIT) == podwitness_lab::Outcome::Answered);
-    let local = long.local();
+    ensure!(long.exchange(ANSWER_LIMIT) == Outcome::Answered);
     long.close(ANSWER_LIMIT);
     let after = vec![field.send(0, 1, Protocol::Tcp, OPEN)?, field.send(1, 2, Protocol::Tcp, OPEN)?];
     scenario.wait_settled(openings(&after))?;
@@ -180,11 +271,13 @@ fn lose(interval: &str, is_sealed: bool) -> Result<(Value, Vec<String>)> {
         let rows = evidence.events("open").filter(|row| row.src.port == Some(sent.local.port())).count();
         ensure!(rows == openings(&[*sent]), "{sent:?} is there {rows} times");
     }
-    let close = evidence.events("close").find(|row| row.src.port == Some(local.port())).context("it was closed")?;
-    ensure!(close.policies.is_empty(), "it names what another number stood for: {close:?}");
+    let (unknown, _) = ends(&evidence, local)?;
+    ensure!(unknown.is_empty() == (part == Part::Segments), "what numbers mean is lost with the whole alone");
+    ensure!(unknown.iter().all(|row| row.policies.is_empty()), "it names what another number stood for");
 
     let answer = verify(&scenario)?;
     let admissions = codes(&answer, "admissions");
-    ensure!(admissions.get("loss") == Some(&1) && admissions.get("chain-resumed") == Some(&1), "{answer:#}");
+    let is_resumed = admissions.get("chain-resumed") == Some(&1);
+    ensure!(admissions.get("loss") == Some(&1) && is_resumed == (part == Part::Whole), "{answer:#}");
     Ok((answer, boots.into_iter().map(str::to_owned).collect()))
 }

@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 
-use podwitness_spool::{Identity, Reader, Record, Revision, RuleSet, SpoolError, Verdict, Writer, WriterOptions};
+use podwitness_spool::{
+    Identity, Reader, Record, Recovered, Revision, RuleSet, SpoolError, Verdict, Writer, WriterOptions,
+};
 
 use crate::samples::{
     Dictionary, SMALL, batches, checkpoint, commit, commit_wide, length, origin, record, segment, segments, times,
@@ -15,7 +17,7 @@ use crate::samples::{
 fn what_was_committed_is_read_as_it_was_and_the_caller_sees_its_sequence_numbers() {
     let dir = tempfile::tempdir().unwrap();
     let (mut writer, recovered) = writer(dir.path());
-    assert_eq!(recovered, podwitness_spool::Recovered::default());
+    assert_eq!(recovered, Recovered { is_empty: true, ..Recovered::default() });
     let mut first = vec![record("shop", 1), record("bank", 2), record("shop", 3)];
     let committed = writer.commit(&mut first, &Dictionary, &checkpoint(1)).unwrap();
     assert_eq!(committed.records, 3);

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use podwitness_spool::{Reader, SpoolError, Writer, newest_origin};
+use podwitness_spool::{DamageKind, Reader, SpoolError, Writer, newest_origin};
 
 use crate::samples::{Dictionary, SMALL, checkpoint, commit, commit_wide, origin, record, segment, segments, writer};
 
@@ -29,6 +29,49 @@ fn neither_side_goes_on_with_a_segment_that_has_no_name_any_more() {
         assert!(is_removed(&reader.next()));
         // It does not begin another one of its own accord where the folder is gone too.
         assert_eq!(is_removed(&writer.commit(vec![record("shop", 2)], &Dictionary, &checkpoint(2))), is_whole_folder);
+    }
+}
+
+/// Its reader knows numbers that must not mean something else.
+#[test]
+fn a_spool_that_has_lost_all_its_segments_goes_on_behind_what_was_read() {
+    for is_cursor_whole in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut first, recovered) = writer(dir.path());
+        assert!(recovered.is_empty);
+        commit_wide(&mut first, 1..=12);
+        let mut reader = Reader::open(dir.path()).unwrap();
+        reader.next().unwrap().unwrap();
+        let end = std::iter::from_fn(|| reader.next().unwrap()).last().unwrap().end;
+        reader.done(end).unwrap();
+        drop((first, reader));
+        assert!(!writer(dir.path()).1.is_empty);
+        let newest = segments(dir.path()).pop().unwrap();
+        for path in segments(dir.path()) {
+            fs::remove_file(path).unwrap();
+        }
+        if !is_cursor_whole {
+            fs::write(dir.path().join("exporter/cursor"), "torn").unwrap();
+        }
+
+        let (mut next, recovered) = writer(dir.path());
+        assert_eq!((recovered.is_empty, recovered.checkpoint), (true, None));
+        commit(&mut next, 1, vec![record("shop", 1)]);
+        let begun = segments(dir.path()).pop().unwrap();
+        assert_eq!(begun > newest, is_cursor_whole, "{} and {}", newest.display(), begun.display());
+        drop(next);
+        let (mut next, recovered) = writer(dir.path());
+        assert!(!recovered.is_empty);
+        commit(&mut next, 2, vec![record("shop", 2)]);
+        let Ok(mut reader) = Reader::open(dir.path()) else {
+            assert!(!is_cursor_whole, "a cursor that says nothing is the reader's to tell");
+            continue;
+        };
+        let damage = reader.next().unwrap_err();
+        let SpoolError::Damage(damage) = damage else { panic!("{damage}") };
+        assert_eq!((damage.kind, segment(dir.path(), damage.segment)), (DamageKind::Missing, newest));
+        let read: Vec<_> = std::iter::from_fn(|| reader.next().unwrap()).flat_map(|batch| batch.records).collect();
+        assert_eq!(read.len(), 2);
     }
 }
 
