@@ -16,6 +16,7 @@ mod asked;
 mod away;
 mod cluster;
 mod disturbed;
+mod full;
 mod install;
 mod pods;
 mod release;
