@@ -58,14 +58,18 @@ impl Claims {
         let text = |key: &str| {
             pairs.get(key).map(|text| (*text).to_owned()).ok_or_else(|| format!("its metadata lack `{key}`"))
         };
-        let number = |key: &str| text(key)?.parse().map_err(|_| format!("`{key}` in its metadata is no number"));
+        let number = |key: &str| {
+            let text = text(key)?;
+            let number = text.parse().ok().filter(|number: &i64| number.to_string() == text);
+            number.ok_or_else(|| format!("`{key}` in its metadata is no number"))
+        };
         let time = |key: &str| {
             serde_json::from_value(text(key)?.into()).map_err(|error| format!("`{key}` in its metadata: {error}"))
         };
         Ok(Self {
-            table: text(metadata::TABLE).unwrap_or_else(|_| table.to_owned()),
-            schema_version: text(metadata::SCHEMA_VERSION)?
-                .parse()
+            // The first files of `verdicts` do not say it.
+            table: text(metadata::TABLE).unwrap_or_else(|_| "verdicts".to_owned()),
+            schema_version: u32::try_from(number(metadata::SCHEMA_VERSION)?)
                 .map_err(|_| "its schema version is no number".to_owned())?,
             cluster: text(metadata::CLUSTER)?,
             namespace: if table == "verdicts" { Some(text(metadata::NAMESPACE)?) } else { None },

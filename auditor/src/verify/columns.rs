@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use parquet::basic::Encoding;
+use parquet::basic::{Compression, ConvertedType, Encoding, Type as PhysicalType};
 use parquet::column::page::Page;
 use parquet::column::reader::ColumnReader;
 use parquet::errors::{ParquetError, Result};
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::{FileReader, RowGroupReader};
 use parquet::record::{Field, Row};
-use parquet::schema::types::{SchemaDescriptor, Type};
+use parquet::schema::types::{ColumnDescriptor, SchemaDescriptor, Type};
 
 /// Values that are decoded at once: few enough for the processor's own memory.
 const VALUES: usize = 8192;
@@ -29,12 +30,57 @@ pub(super) fn has(file: &dyn FileReader, name: &str) -> bool {
     root.get_fields().iter().any(|field| field.name() == name)
 }
 
+/// What a column has that is read here.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Number,
+    Time,
+}
+
+/// Whether the columns of a file of `table` that are read here are there and of their types, and all are compressed as the
+/// format says: else other readers would see another file.
+pub(super) fn check(file: &ParquetMetaData, table: &str) -> Result<()> {
+    let common = [("cluster", Kind::Text), ("node", Kind::Text), ("boot", Kind::Text), ("event", Kind::Text)];
+    let more: &[_] = match table {
+        "verdicts" => &[("last_time", Kind::Time), ("namespace", Kind::Text)],
+        "policies" => &[("text", Kind::Text), ("text_sha256", Kind::Text)],
+        _ => &[],
+    };
+    let schema = file.file_metadata().schema_descr();
+    for &(name, kind) in common.iter().chain(&[("time", Kind::Time), ("seq", Kind::Number)]).chain(more) {
+        if kind_of(&schema.column(place(schema, name)?)) != Some(kind) {
+            return Err(ParquetError::General(format!("its column `{name}` is of another type")));
+        }
+    }
+    // The first files have none.
+    if table == "coverage" && find(schema, "balance").is_some_and(|at| kind_of(&schema.column(at)) != Some(Kind::Text))
+    {
+        return Err(ParquetError::General("its column `balance` is of another type".to_owned()));
+    }
+    let mut columns = file.row_groups().iter().flat_map(RowGroupMetaData::columns);
+    let other =
+        columns.find(|column| !matches!(column.compression(), Compression::UNCOMPRESSED | Compression::ZSTD(_)));
+    other.map_or(Ok(()), |column| Err(ParquetError::General(format!("it is compressed with {}", column.compression()))))
+}
+
+fn kind_of(column: &ColumnDescriptor) -> Option<Kind> {
+    match (column.physical_type(), column.converted_type()) {
+        (PhysicalType::BYTE_ARRAY, ConvertedType::UTF8) => Some(Kind::Text),
+        (PhysicalType::INT64, ConvertedType::NONE | ConvertedType::INT_64) => Some(Kind::Number),
+        (PhysicalType::INT64, ConvertedType::TIMESTAMP_MICROS) => Some(Kind::Time),
+        _ => None,
+    }
+}
+
 /// Gives the values of the column of 64-bit integers `name` to `each`, in pieces, without its nulls.
 pub(super) fn integers(file: &dyn FileReader, name: &str, mut each: impl FnMut(&[i64])) -> Result<()> {
     let column = place(file.metadata().file_metadata().schema_descr(), name)?;
     let (mut values, mut levels) = (Vec::with_capacity(VALUES), Vec::with_capacity(VALUES));
     for group in 0..file.num_row_groups() {
-        let ColumnReader::Int64ColumnReader(mut reader) = file.get_row_group(group)?.get_column_reader(column)? else {
+        let group = file.get_row_group(group)?;
+        let mut left = Left::of(group.as_ref());
+        let ColumnReader::Int64ColumnReader(mut reader) = group.get_column_reader(column)? else {
             return Err(ParquetError::General(format!("its column `{name}` has no 64-bit integers")));
         };
         loop {
@@ -44,10 +90,28 @@ pub(super) fn integers(file: &dyn FileReader, name: &str, mut each: impl FnMut(&
             if records == 0 {
                 break;
             }
+            left.take(records)?;
             each(&values);
         }
     }
     Ok(())
+}
+
+/// The rows that a row group has still to come by the file's footer. A page of some bytes can say that it has 2^31 of them.
+struct Left(u64);
+
+impl Left {
+    fn of(group: &dyn RowGroupReader) -> Self {
+        Self(u64::try_from(group.metadata().num_rows()).unwrap_or(0))
+    }
+
+    fn take(&mut self, records: usize) -> Result<()> {
+        self.0 = self
+            .0
+            .checked_sub(records as u64)
+            .ok_or_else(|| ParquetError::General("it has more rows than its footer says".to_owned()))?;
+        Ok(())
+    }
 }
 
 /// Whether each value is one more than the one before. Without a branch, so that several are looked at at once.
@@ -117,6 +181,8 @@ fn dictionary(group: &dyn RowGroupReader, column: usize) -> Result<Option<Vec<Ve
     let mut values = None;
     for page in group.get_column_page_reader(column)? {
         match page? {
+            // What is read is the first one, so the last one says nothing.
+            Page::DictionaryPage { .. } if values.is_some() => return Ok(None),
             Page::DictionaryPage { buf, num_values, .. } => values = Some(plain_texts(&buf, num_values)?),
             Page::DataPage { encoding, .. } | Page::DataPageV2 { encoding, .. } => {
                 let uses_dictionary = matches!(encoding, Encoding::RLE_DICTIONARY | Encoding::PLAIN_DICTIONARY);
@@ -147,6 +213,7 @@ fn read_distinct(group: &dyn RowGroupReader, column: usize, found: &mut BTreeSet
         return Err(ParquetError::General("a column of texts has none".to_owned()));
     };
     let (mut values, mut levels) = (Vec::with_capacity(VALUES), Vec::with_capacity(VALUES));
+    let mut left = Left::of(group);
     loop {
         values.clear();
         levels.clear();
@@ -154,6 +221,7 @@ fn read_distinct(group: &dyn RowGroupReader, column: usize, found: &mut BTreeSet
         if records == 0 {
             return Ok(());
         }
+        left.take(records)?;
         if count < records {
             found.insert(None);
         }

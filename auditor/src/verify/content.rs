@@ -12,6 +12,12 @@ use super::claims::Claims;
 use super::columns;
 use super::sequences::{Run, without};
 
+/// No file has more rows. Some bytes can say that they are as many as one likes, and somebody waits for them all to be read.
+const GREATEST_ROWS: u64 = 1 << 28;
+
+/// Rows of these events admit a loss.
+const LOSSES: [&str; 3] = ["loss", "records-lost", "names-lost"];
+
 /// What was seen in a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Facts {
@@ -37,6 +43,11 @@ pub(super) fn read_claims(table: &str, file: File) -> Result<Claims, String> {
 /// Compares `file` with `claims`; its sequence has `gaps`.
 pub(super) fn examine(file: impl ChunkReader + 'static, claims: &Claims, gaps: &[Run]) -> Result<Facts, String> {
     let reader = SerializedFileReader::new(file).map_err(|error| error.to_string())?;
+    let rows = reader.metadata().row_groups().iter().map(|group| u64::try_from(group.num_rows()).unwrap_or(u64::MAX));
+    if rows.fold(0, u64::saturating_add) > GREATEST_ROWS {
+        return Err(format!("it has more than {GREATEST_ROWS} rows"));
+    }
+    columns::check(reader.metadata(), &claims.table).map_err(|error| error.to_string())?;
     let mut facts = Facts::default();
     match Claims::of_metadata(&claims.table, reader.metadata().file_metadata()) {
         Ok(said) => facts.contradictions.extend(claims.differences(&said)),
@@ -51,10 +62,9 @@ impl Facts {
         self.read_sequence(file, claims, gaps)?;
         self.read_times(file, claims)?;
         self.read_places(file, claims)?;
+        self.read_losses(file)?;
         match claims.table.as_str() {
-            "verdicts" => self.read_losses(file, &["loss"]),
             "coverage" => {
-                self.read_losses(file, &["records-lost", "names-lost"])?;
                 self.read_crashes(file)?;
                 self.read_balances(file)
             }
@@ -105,27 +115,35 @@ impl Facts {
         contradict("the first `seq`", claims.first_seq.to_string(), shown(first));
         contradict("the last `seq`", claims.last_seq.to_string(), shown(last));
         let footer = file.metadata().file_metadata().num_rows();
-        contradict("the number of rows in its footer", rows.to_string(), footer.to_string());
+        if i64::try_from(rows) != Ok(footer) {
+            return Err(ParquetError::General(format!(
+                "{rows} of its rows have a `seq`, and its footer says {footer} rows"
+            )));
+        }
         Ok(())
     }
 
     fn read_times(&mut self, file: &dyn FileReader, claims: &Claims) -> Result<(), ParquetError> {
-        let (mut opening, mut earliest, mut latest) = (None, i64::MAX, i64::MIN);
+        let (mut opening, mut earliest, mut latest, mut times) = (None, i64::MAX, i64::MIN, 0_u64);
         columns::integers(file, "time", |values| {
+            times += values.len() as u64;
             opening = opening.or(values.first().copied());
             let (least, greatest) = columns::extremes(values);
             (earliest, latest) = (earliest.min(least), latest.max(greatest));
         })?;
-        if columns::has(file, "last_time") {
+        if claims.table == "verdicts" {
             columns::integers(file, "last_time", |values| {
                 latest = latest.max(columns::extremes(values).1);
             })?;
         }
+        if times != self.rows {
+            return Err(ParquetError::General(format!("of {} rows, {times} have a time", self.rows)));
+        }
         let Some(opening) = opening else { return Ok(()) };
         self.first_time = Some(Time::from_micros(opening).into());
         for (what, said, is) in [("earliest", claims.first_time, earliest), ("latest", claims.last_time, latest)] {
-            let is = Time::from_micros(is);
-            if said != is {
+            if said.micros() != is {
+                let is = Time::from_micros(is);
                 self.contradictions.push(format!("the {what} time is {is}, and by its seal or metadata {said}"));
             }
         }
@@ -148,13 +166,13 @@ impl Facts {
         Ok(())
     }
 
-    fn read_losses(&mut self, file: &dyn FileReader, words: &[&str]) -> Result<(), ParquetError> {
-        if !columns::may_have(file, "event", words)? {
+    fn read_losses(&mut self, file: &dyn FileReader) -> Result<(), ParquetError> {
+        if !columns::may_have(file, "event", &LOSSES)? {
             return Ok(());
         }
         let lost = &mut self.lost;
         columns::rows(file, &["event", "count"], |row| {
-            if columns::text(row, "event").is_some_and(|event| words.contains(&event)) {
+            if columns::text(row, "event").is_some_and(|event| LOSSES.contains(&event)) {
                 let count = columns::integer(row, "count").and_then(|count| u64::try_from(count).ok()).unwrap_or(1);
                 *lost = Some(lost.unwrap_or(0).saturating_add(count));
             }
@@ -173,11 +191,12 @@ impl Facts {
             return Ok(());
         }
         let imbalances = &mut self.imbalances;
-        columns::rows(file, &["seq", "balance"], |row| {
-            let (Some(text), seq) = (columns::text(row, "balance"), columns::integer(row, "seq").unwrap_or(0)) else {
+        columns::rows(file, &["seq", "event", "balance"], |row| {
+            if columns::text(row, "event") != Some("balance") {
                 return;
-            };
-            match serde_json::from_str::<KernelBalance>(text) {
+            }
+            let seq = columns::integer(row, "seq").unwrap_or(0);
+            match KernelBalance::from_text(columns::text(row, "balance").unwrap_or_default()) {
                 Ok(balance) => {
                     imbalances.extend(balance.differences().into_iter().map(|why| format!("`seq` {seq}: {why}")));
                 }

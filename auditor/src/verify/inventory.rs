@@ -36,7 +36,7 @@ pub(super) struct Inventory {
 impl Inventory {
     /// There is an object at `path`.
     pub(super) fn add(&mut self, path: &str, bytes: u64) {
-        self.bytes += bytes;
+        self.bytes = self.bytes.saturating_add(bytes);
         self.there.insert(PathName::of(path), Entry { bytes, sealed: AtomicBool::new(false) });
     }
 

@@ -29,8 +29,8 @@ impl Keys {
         let given = trusted.map(read_trusted).transpose()?;
         let mut known = given.clone().unwrap_or_default();
         let mut ids = Vec::new();
-        root.list("keys", |path, _| {
-            if let Name::Key { id } = Name::of(path) {
+        root.list("keys", |_, name, _| {
+            if let Name::Key { id } = name {
                 ids.push(id);
             }
         })?;

@@ -29,8 +29,8 @@ pub(super) struct Presence {
 pub(super) fn list(context: &Context<'_>, chain: &ChainName, newest: u64) -> Result<Listing, Failure> {
     let mut listing = Listing::new();
     let folder = chain.folder();
-    context.root.list(&folder, |path, _| {
-        let Name::Document { chain: of, number, signature } = Name::of(path) else { return };
+    context.root.list(&folder, |path, name, _| {
+        let Name::Document { chain: of, number, signature } = name else { return };
         if of != *chain || number > newest {
             return;
         }

@@ -25,6 +25,7 @@ mod context;
 mod deletions;
 mod document;
 mod finding;
+mod guard;
 mod inventory;
 mod keys;
 mod links;
@@ -201,7 +202,7 @@ fn check_marker(root: &Root, report: &Report) -> Result<(), Failure> {
 fn list_documents(root: &Root, report: &Report) -> Result<BTreeMap<ChainName, u64>, Failure> {
     let mut chains = BTreeMap::new();
     for folder in ["seals", "deletions", "keys"] {
-        root.list(folder, |path, _| match Name::of(path) {
+        root.list(folder, |path, name, _| match name {
             Name::Document { chain, number, .. } => {
                 let newest = chains.entry(chain).or_insert(number);
                 *newest = number.max(*newest);
@@ -216,7 +217,7 @@ fn list_documents(root: &Root, report: &Report) -> Result<BTreeMap<ChainName, u6
 fn list_objects(root: &Root, report: &Report) -> Result<Inventory, Failure> {
     let mut inventory = Inventory::default();
     for table in TABLES {
-        root.list(table, |path, bytes| match Name::of(path) {
+        root.list(table, |path, name, bytes| match name {
             Name::Object => inventory.add(path, bytes),
             _ => tell_stray(report, path),
         })?;

@@ -2,8 +2,9 @@
 
 use std::fmt;
 
-use chrono::NaiveDate;
+use chrono::{Datelike as _, NaiveDate};
 use podwitness_schemas::layout;
+use podwitness_seals::document::GREATEST_NUMBER;
 
 /// The folders that have evidence alone.
 pub(super) const FOLDERS: [&str; 6] = ["verdicts", "coverage", "policies", "seals", "deletions", "keys"];
@@ -85,15 +86,16 @@ fn value(segment: &str, key: &str) -> Option<String> {
 
 fn object(date: &str, hour: Option<&str>, file: &str) -> Name {
     let is_date = date.strip_prefix("date=").is_some_and(|date| {
-        NaiveDate::parse_from_str(date, "%Y-%m-%d").is_ok_and(|parsed| parsed.format("%Y-%m-%d").to_string() == date)
+        NaiveDate::parse_from_str(date, "%Y-%m-%d")
+            .is_ok_and(|parsed| parsed.year() > 0 && parsed.format("%Y-%m-%d").to_string() == date)
     });
     let is_hour = hour.is_none_or(|hour| {
         hour.strip_prefix("hour=").is_some_and(|hour| (0..24).any(|number| format!("{number:02}") == hour))
     });
     let is_file = file.strip_suffix(".parquet").and_then(|stem| stem.rsplit_once('-')).is_some_and(|(origin, seq)| {
         // Where the node's name ends and the boot's begins only the content says: both may have a hyphen.
-        let both = origin.split_once('-').is_some_and(|(node, boot)| !node.is_empty() && !boot.is_empty());
-        both && layout::decode(origin).is_some() && layout::sequence_number(seq).is_some()
+        let both = matches!(origin.as_bytes(), [_, between @ .., _] if between.contains(&b'-'));
+        both && layout::decode(origin).is_some() && number(seq).is_some()
     });
     if is_date && is_hour && is_file { Name::Object } else { Name::Stray }
 }
@@ -101,15 +103,20 @@ fn object(date: &str, hour: Option<&str>, file: &str) -> Name {
 fn seal(cluster: &str, node: &str, file: &str) -> Option<Name> {
     let chain = ChainName { cluster: value(cluster, "cluster")?, node: Some(value(node, "node")?) };
     let (stem, signature) = document(file)?;
-    let (boot, number) = stem.rsplit_once('-')?;
+    let (boot, digits) = stem.rsplit_once('-')?;
     layout::decode(boot)?;
-    Some(Name::Document { chain, number: layout::sequence_number(number)?, signature })
+    Some(Name::Document { chain, number: number(digits)?, signature })
 }
 
 fn deletion(cluster: &str, file: &str) -> Option<Name> {
     let chain = ChainName { cluster: value(cluster, "cluster")?, node: None };
     let (stem, signature) = document(file)?;
-    Some(Name::Document { chain, number: layout::sequence_number(stem)?, signature })
+    Some(Name::Document { chain, number: number(stem)?, signature })
+}
+
+/// A number as names have it: those of documents and sequences begin at 1.
+fn number(digits: &str) -> Option<u64> {
+    layout::sequence_number(digits).filter(|number| (1..=GREATEST_NUMBER).contains(number))
 }
 
 fn document(file: &str) -> Option<(&str, bool)> {

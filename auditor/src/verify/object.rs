@@ -13,6 +13,7 @@ use super::content;
 use super::context::Context;
 use super::deletions::Deletions;
 use super::finding::{AdmissionCode, FindingCode, NoteCode};
+use super::guard;
 use super::names::ChainName;
 use super::sequences::Run;
 use crate::failure::Failure;
@@ -27,7 +28,7 @@ const END: usize = 64;
 const READ_AS_A_WHOLE: u64 = 16 << 20;
 
 /// Checks `object`, which the seal at `seal` lists, whose sequence has `gaps` within it. Where its bytes are there as they
-/// were sealed, gives how many rows can be read in them.
+/// were sealed, gives how many rows are in them; none where they contradict their seal or path.
 pub(super) fn check(
     context: &Context<'_>,
     deletions: &Deletions,
@@ -46,8 +47,10 @@ pub(super) fn check(
         tell(FindingCode::ObjectContradicts, "its path does not follow from what its seal says of it".to_owned());
     }
     let is_deleted = deletions.lists(context, &chain.cluster, object, seal);
+    // What has another size is not fetched.
     let there = match context.inventory.size(&object.path) {
-        Some(bytes) => context.root.object(&object.path)?.map(|file| (file, bytes)),
+        Some(bytes) if bytes != object.bytes => Some((None, bytes)),
+        Some(bytes) => context.root.object(&object.path)?.map(|file| (Some(file), bytes)),
         None => None,
     };
     let Some((file, bytes)) = there else {
@@ -62,11 +65,11 @@ pub(super) fn check(
     if is_deleted {
         context.report.note(NoteCode::NotDeletedYet, Some(&object.path), NoteCode::NotDeletedYet.meaning());
     }
-    if bytes != object.bytes {
+    let Some(file) = file else {
         tell(FindingCode::ObjectAltered, format!("it has {bytes} bytes, and its seal says {}", object.bytes));
         context.progress.done(bytes);
         return Ok(None);
-    }
+    };
     // Read once where that takes little memory, else once for the hash and once more, in pieces, for what it holds.
     let in_memory = bytes <= READ_AS_A_WHOLE;
     let (sha256, read) = hash(context, &file, bytes, in_memory, &object.path)?;
@@ -75,18 +78,20 @@ pub(super) fn check(
         return Ok(None);
     }
     context.locks.compare(context.report, object, context.as_of)?;
-    let examined = match read {
-        Some(read) => content::examine(read, &claims, gaps),
-        None => content::examine(file, &claims, gaps),
-    };
+    let (said, gaps) = (claims.clone(), gaps.to_vec());
+    let examined = guard::run(&object.path, move || match read {
+        Some(read) => content::examine(read, &said, &gaps),
+        None => content::examine(file, &said, &gaps),
+    })?;
     match examined {
         Ok(facts) => {
             facts.tell(context, chain, &object.path, Some(seal));
             let path = facts.first_time.and_then(|time| claims.path_at(time));
-            if is_named_so && path.is_some_and(|path| path != object.path) {
+            let is_elsewhere = path.is_some_and(|path| path != object.path);
+            if is_named_so && is_elsewhere {
                 tell(FindingCode::ObjectContradicts, "the first row's time is not the one in its path".to_owned());
             }
-            Ok(Some(facts.rows))
+            Ok(Some(if facts.contradictions.is_empty() && !is_elsewhere { facts.rows } else { 0 }))
         }
         Err(why) => {
             tell(FindingCode::ObjectContradicts, format!("it cannot be read as Parquet: {why}"));

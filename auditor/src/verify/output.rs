@@ -1,6 +1,6 @@
 //! What is told at the end: to people, and as JSON.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use podwitness_seals::time::Time;
 use serde_json::{Value, json};
@@ -19,6 +19,19 @@ pub(crate) struct Outcome {
     pub(super) deletions: usize,
     pub(super) chains: Vec<ChainOfSeals>,
     pub(super) found: Found,
+}
+
+/// A text as it is shown to people: names in the evidence come from anybody, and what a terminal takes for an order, or what
+/// would look like a line of ours, is told instead of done.
+pub(super) struct Plain<'a>(pub(super) &'a str);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|letter| match letter {
+            '"' | '\'' | '\\' => formatter.write_char(letter),
+            _ => write!(formatter, "{}", letter.escape_debug()),
+        })
+    }
 }
 
 /// As many objects of one code are shown to people.
@@ -129,20 +142,22 @@ impl Outcome {
                 let sum = if alike.sum > 0 { format!(" ({} records)", alike.sum) } else { String::new() };
                 writeln!(
                     page,
-                    "  {}, {chain}: {}{sum}: {} times, first {}",
+                    "  {}, {}: {}{sum}: {} times, first {}",
                     code.code(),
+                    Plain(&chain.to_string()),
                     code.meaning(),
                     alike.count,
-                    alike.first
+                    Plain(&alike.first)
                 )?;
             }
         }
         if !self.found.notes.is_empty() {
             writeln!(page, "\nNotes:")?;
             for ((code, what), alike) in &self.found.notes {
+                let (code, what) = (code.code(), Plain(what));
                 match &alike.first {
-                    Some(first) => writeln!(page, "  {}: {what}: {}, first {first}", code.code(), alike.count)?,
-                    None => writeln!(page, "  {}: {what}", code.code())?,
+                    Some(first) => writeln!(page, "  {code}: {what}: {}, first {}", alike.count, Plain(first))?,
+                    None => writeln!(page, "  {code}: {what}")?,
                 }
             }
         }
@@ -167,7 +182,8 @@ impl Outcome {
         )?;
         for (chain, newest) in self.sealed_chains() {
             let Checked { seals, objects, rows, .. } = chain.checked;
-            write!(page, "  {}: {seals} seals, {objects} objects, {rows} rows", chain.name)?;
+            let name = chain.name.to_string();
+            write!(page, "  {}: {seals} seals, {objects} objects, {rows} rows", Plain(&name))?;
             let start = chain.start.map_or(String::new(), |start| format!("from {start} "));
             let end = if newest.last { "a clean end" } else { "going on" };
             writeln!(page, ", {start}to {} ({end}); newest seal {}", newest.end, newest.sha256)?;
@@ -183,12 +199,12 @@ impl Outcome {
             let alike: Vec<_> = self.found.findings.iter().filter(|((_, of), _)| *of == code).collect();
             writeln!(page, "\n{} ({}): {}", code.code(), alike.len(), code.meaning())?;
             for ((object, _), reasons) in alike.iter().take(SHOWN) {
-                writeln!(page, "  {object}")?;
+                writeln!(page, "  {}", Plain(object))?;
                 if let Some(seal) = &reasons.seal {
-                    writeln!(page, "    seal: {seal}")?;
+                    writeln!(page, "    seal: {}", Plain(seal))?;
                 }
                 for sentence in &reasons.sentences {
-                    writeln!(page, "    {sentence}")?;
+                    writeln!(page, "    {}", Plain(sentence))?;
                 }
             }
             if alike.len() > SHOWN {

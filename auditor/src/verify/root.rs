@@ -10,6 +10,8 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use podwitness_store::{Store, StoreError, url_of};
 use tokio::runtime::{Builder, Runtime};
 
+use super::names::Name;
+use super::output::Plain;
 use crate::failure::Failure;
 
 /// An evidence root.
@@ -42,14 +44,14 @@ impl Root {
         matches!(self, Self::Store(..))
     }
 
-    /// Tells `each` the path and the bytes of everything below `folder`, in no particular order. A folder that is not
-    /// there is empty.
-    pub(super) fn list(&self, folder: &str, mut each: impl FnMut(&str, u64)) -> Result<(), Failure> {
+    /// Tells `each` the path, what that names, and the bytes of everything below `folder`, in no particular order. A folder
+    /// that is not there is empty. What is neither a folder nor a regular file is stray whatever it is called.
+    pub(super) fn list(&self, folder: &str, mut each: impl FnMut(&str, Name, u64)) -> Result<(), Failure> {
         match self {
             Self::Folder(root) => list_folder(root, folder, each),
             Self::Store(store, runtime) => runtime
                 .block_on(store.list(folder).try_for_each(|object| {
-                    each(&object.path, object.bytes);
+                    each(&object.path, Name::of(&object.path), object.bytes);
                     async { Ok(()) }
                 }))
                 .map_err(|error: StoreError| Failure::question(error)),
@@ -59,28 +61,38 @@ impl Root {
     /// The object at `path`; `None` where there is none.
     pub(super) fn object(&self, path: &str) -> Result<Option<File>, Failure> {
         match self {
-            Self::Folder(root) => match File::open(root.join(path)) {
-                Ok(file) => Ok(Some(file)),
-                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(unreadable(&root.join(path), &error)),
-            },
-            Self::Store(store, runtime) => runtime.block_on(fetch(store, path)),
+            Self::Folder(root) => open(&root.join(path)),
+            Self::Store(store, runtime) => runtime.block_on(fetch(store, path, u64::MAX)),
         }
     }
 
     /// The bytes at `path`, cut behind the first `limit`; `None` where there are none.
     pub(super) fn get(&self, path: &str, limit: u64) -> Result<Option<Vec<u8>>, Failure> {
-        let Some(file) = self.object(path)? else { return Ok(None) };
+        let file = match self {
+            Self::Folder(root) => open(&root.join(path))?,
+            Self::Store(store, runtime) => runtime.block_on(fetch(store, path, limit))?,
+        };
+        let Some(file) = file else { return Ok(None) };
         let mut bytes = Vec::new();
         file.take(limit).read_to_end(&mut bytes).map_err(|error| unreadable(Path::new(path), &error))?;
         Ok(Some(bytes))
     }
 }
 
-fn list_folder(root: &Path, folder: &str, mut each: impl FnMut(&str, u64)) -> Result<(), Failure> {
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        let there = root.join(&folder);
+/// Opens the file at `path`; `None` where there is none. A pipe would not be opened before somebody writes to it, and a device
+/// may never end: only a regular file is one.
+fn open(path: &Path) -> Result<Option<File>, Failure> {
+    let opened = fs::symlink_metadata(path).and_then(|there| there.is_file().then(|| File::open(path)).transpose());
+    match opened {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        opened => opened.map_err(|error| unreadable(path, &error)),
+    }
+}
+
+fn list_folder(root: &Path, folder: &str, mut each: impl FnMut(&str, Name, u64)) -> Result<(), Failure> {
+    // Each as it is called on the disk, and as it is told.
+    let mut folders = vec![(root.join(folder), folder.to_owned())];
+    while let Some((there, folder)) = folders.pop() {
         let entries = match fs::read_dir(&there) {
             Ok(entries) => entries,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => continue,
@@ -94,21 +106,28 @@ fn list_folder(root: &Path, folder: &str, mut each: impl FnMut(&str, u64)) -> Re
             let path = format!("{folder}/{name}");
             let kind = entry.file_type().map_err(|error| unreadable(&entry.path(), &error))?;
             if kind.is_dir() {
-                folders.push(path);
+                folders.push((entry.path(), path));
             } else if !is_unfinished(&name) {
-                each(&path, fs::metadata(entry.path()).map_or(0, |metadata| metadata.len()));
+                let name = if kind.is_file() { Name::of(&path) } else { Name::Stray };
+                each(&path, name, entry.metadata().map_or(0, |metadata| metadata.len()));
             }
         }
     }
     Ok(())
 }
 
-async fn fetch(store: &Store, path: &str) -> Result<Option<File>, Failure> {
+/// What is in the store at `path`, as far as to the first piece that reaches `limit`.
+async fn fetch(store: &Store, path: &str, limit: u64) -> Result<Option<File>, Failure> {
     let Some(mut pieces) = store.stream(path).await.map_err(Failure::question)? else { return Ok(None) };
     let unwritable = |error| Failure::question(format_args!("cannot keep {path} in a temporary file: {error}"));
     let mut file = tempfile::tempfile().map_err(unwritable)?;
-    while let Some(piece) = pieces.next().await {
-        file.write_all(&piece.map_err(Failure::question)?).map_err(unwritable)?;
+    let mut bytes = 0_u64;
+    while bytes < limit
+        && let Some(piece) = pieces.next().await
+    {
+        let piece = piece.map_err(Failure::question)?;
+        bytes = bytes.saturating_add(piece.len() as u64);
+        file.write_all(&piece).map_err(unwritable)?;
     }
     file.rewind().map_err(unwritable)?;
     Ok(Some(file))
@@ -116,13 +135,14 @@ async fn fetch(store: &Store, path: &str) -> Result<Option<File>, Failure> {
 
 /// Whether `name` is that of a put that was not finished: the library that writes to folders names them so.
 fn is_unfinished(name: &str) -> bool {
-    name.rsplit_once('#').is_some_and(|(_, digits)| digits.bytes().all(|byte| byte.is_ascii_digit()))
+    name.rsplit_once('#')
+        .is_some_and(|(_, digits)| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Why nothing can be said: the evidence could not be read.
 fn unreadable(path: &Path, error: &dyn Display) -> Failure {
     Failure::question(format_args!(
         "cannot read {}: {error}; without it nothing can be said of the root",
-        path.display()
+        Plain(&path.to_string_lossy())
     ))
 }

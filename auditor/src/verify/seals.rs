@@ -25,7 +25,7 @@ pub(super) struct Checked {
     /// Objects that are there as they were sealed, each as often as seals list it.
     pub(super) objects: u64,
     pub(super) bytes: u64,
-    /// Those of them that can be read.
+    /// Those of them that contradict nothing.
     pub(super) rows: u64,
 }
 

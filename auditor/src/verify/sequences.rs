@@ -47,6 +47,11 @@ impl Sequences {
         self.0.get(name).map_or(1, |sequence| sequence.last.saturating_add(1))
     }
 
+    /// The gaps behind the last number of the sequence, as far as seals list them.
+    pub(super) fn gaps(&self, name: &SequenceName) -> &[Run] {
+        self.0.get(name).map_or(&[], |sequence| &sequence.gaps)
+    }
+
     /// Goes on with what `seal` lists, and tells where a sequence does not. Gives the objects, each with the gaps that
     /// are known within it.
     pub(super) fn advance(&mut self, context: &Context<'_>, seal: &Seal, path: &str) -> Vec<(SealedObject, Vec<Run>)> {

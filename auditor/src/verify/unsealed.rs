@@ -10,9 +10,10 @@ use super::claims::Claims;
 use super::content;
 use super::context::Context;
 use super::finding::{FindingCode, NoteCode};
+use super::guard;
 use super::names::{ChainName, Name};
 use super::seals::{ChainOfSeals, Newest};
-use super::sequences::SequenceName;
+use super::sequences::{SequenceName, without};
 use crate::failure::Failure;
 
 /// An object that no seal lists, as far as its place in a sequence goes.
@@ -25,10 +26,10 @@ struct Unsealed {
 pub(super) fn check(context: &Context<'_>, chains: &[ChainOfSeals]) -> Result<(), Failure> {
     let mut paths = Vec::new();
     for table in TABLES {
-        context.root.list(table, |path, bytes| {
+        context.root.list(table, |path, name, bytes| {
             // What came while we were reading was not asked about.
             let is_asked = context.inventory.has(path) && !context.inventory.is_sealed(path);
-            if is_asked && Name::of(path) == Name::Object {
+            if is_asked && name == Name::Object {
                 context.progress.done(bytes);
                 paths.push(path.to_owned());
             }
@@ -67,7 +68,10 @@ pub(super) fn check(context: &Context<'_>, chains: &[ChainOfSeals]) -> Result<()
         };
         let mut next = chain.sequences.next(&sequence);
         for object in objects {
-            let goes_on = object.claims.first_seq == next && object.claims.first_seq <= object.claims.last_seq;
+            let (first, last) = (object.claims.first_seq, object.claims.last_seq);
+            // A gap is sealed when it is known, and what comes behind it may be later.
+            let missing = without(next, first.saturating_sub(1), chain.sequences.gaps(&sequence));
+            let goes_on = first >= next && missing.is_empty() && first <= last;
             if !goes_on {
                 let why =
                     format!("no seal lists it, and its sequence goes on with {next}, not {}", object.claims.first_seq);
@@ -76,7 +80,7 @@ pub(super) fn check(context: &Context<'_>, chains: &[ChainOfSeals]) -> Result<()
                 tell(context, &object.path, "no seal lists it, though one should by now");
             } else {
                 context.report.note(NoteCode::NotSealedYet, Some(&object.path), NoteCode::NotSealedYet.meaning());
-                next = object.claims.last_seq.saturating_add(1);
+                next = last.saturating_add(1);
             }
         }
     }
@@ -93,16 +97,22 @@ fn is_late(as_of: Time, newest: &Newest, last_time: Time) -> bool {
     newest.end >= last_time && since >= newest.interval_us.saturating_mul(2)
 }
 
-/// What the object at `path` says of itself, where that agrees with the path.
+/// What the object at `path` says of itself, where that agrees with the path and with what it holds.
 fn read(context: &Context<'_>, path: &str) -> Result<Result<Claims, String>, Failure> {
     let table = path.split('/').next().unwrap_or_default();
     let Some(file) = context.root.object(path)? else {
         return Ok(Err("no seal lists it, and it went away while it was looked at".to_owned()));
     };
-    let claims =
-        content::read_claims(table, file).map_err(|why| format!("no seal lists it, and it cannot be read: {why}"));
-    Ok(claims.and_then(|claims| {
-        let is_there = claims.table == table && claims.path_at_its_time(path).is_some_and(|expected| expected == path);
-        if is_there { Ok(claims) } else { Err("no seal lists it, and its path is not the one it says".to_owned()) }
-    }))
+    let again = file.try_clone().map_err(|error| Failure::question(format_args!("cannot read {path}: {error}")))?;
+    let (table, at) = (table.to_owned(), path.to_owned());
+    let read = guard::run(path, move || {
+        let claims = content::read_claims(&table, file)?;
+        let facts = content::examine(again, &claims, &[])?;
+        let expected = facts.first_time.and_then(|time| claims.path_at(time));
+        if claims.table != table || expected.is_none_or(|expected| expected != at) {
+            return Err("its path is not the one it says".to_owned());
+        }
+        facts.contradictions.into_iter().next().map_or(Ok(claims), Err)
+    })?;
+    Ok(read.map_err(|why| format!("no seal lists it, and it cannot be one that waits for its seal: {why}")))
 }

@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::document::{self, DocumentError};
+
 /// The tables of the evidence.
 pub const TABLES: [&str; 3] = ["coverage", "policies", "verdicts"];
 
@@ -110,9 +112,11 @@ impl KernelBalance {
         serde_json_canonicalizer::to_string(&value).expect("a value is always JSON")
     }
 
-    /// Reads [`KernelBalance::to_text`]. Keys that this version does not know are ignored.
-    pub fn from_text(text: &str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(text)
+    /// Reads [`KernelBalance::to_text`], and no other form. Keys that this version does not know are ignored.
+    pub fn from_text(text: &str) -> Result<Self, DocumentError> {
+        document::canonical(text.as_bytes()).and_then(|value| {
+            serde_json::from_value(value).map_err(|error| DocumentError::Unreadable(error.to_string()))
+        })
     }
 
     /// What does not hold, a sentence each.
@@ -129,7 +133,12 @@ impl KernelBalance {
         check("events", self.events_accepted, self.events_read);
         check("denied attempts", self.denied_attempts, self.denied_recorded.saturating_add(self.denied_lost));
         check("losses", self.records_lost, self.lost_recorded.saturating_add(self.lost_unattributed));
-        check("offered events", self.events_accepted, self.events_offered.saturating_sub(self.events_refused));
+        match self.events_offered.checked_sub(self.events_refused) {
+            Some(accepted) => check("offered events", self.events_accepted, accepted),
+            None => {
+                found.push(format!("{} events were offered and {} refused", self.events_offered, self.events_refused));
+            }
+        }
         found
     }
 }

@@ -232,10 +232,11 @@ impl Asked {
 }
 
 impl SealedObject {
-    /// What its namespace asks for, and until when it is to be kept by that; `None` where `retention` has nothing of that
+    /// The longest that its namespace asks for, and until when it is to be kept by that; `None` where `retention` has nothing of that
     /// namespace.
     pub fn asked<'a>(&self, retention: &'a [NamespaceRetention]) -> Option<(&'a NamespaceRetention, Time)> {
-        let asked = retention.iter().find(|asked| Some(&asked.namespace) == self.namespace.as_ref())?;
+        let asked = retention.iter().filter(|asked| Some(&asked.namespace) == self.namespace.as_ref());
+        let asked = asked.max_by_key(|asked| asked.seconds)?;
         Some((asked, self.last_time.after(asked.seconds)))
     }
 }

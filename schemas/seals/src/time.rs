@@ -12,9 +12,9 @@ const FORM: &str = "%Y-%m-%dT%H:%M:%S%.6fZ";
 pub struct Time(DateTime<Utc>);
 
 impl Time {
-    /// The time of that many microseconds since 1970, cut to what the form can say: the years 0 to 9999.
+    /// The time of that many microseconds since 1970, cut to what is told: the years 1 to 9999.
     pub fn from_micros(micros: i64) -> Self {
-        let least = DateTime::<Utc>::from_timestamp_micros(-62_167_219_200_000_000).expect("the year 0");
+        let least = DateTime::<Utc>::from_timestamp_micros(-62_135_596_800_000_000).expect("the year 1");
         let most = DateTime::<Utc>::from_timestamp_micros(253_402_300_799_999_999).expect("the year 9999");
         let time = DateTime::from_timestamp_micros(micros).unwrap_or(if micros < 0 { least } else { most });
         Self(time.clamp(least, most))
@@ -65,7 +65,8 @@ impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         let time = NaiveDateTime::parse_from_str(&text, FORM).map(|time| Self(time.and_utc())).ok();
-        time.filter(|time| time.to_string() == text)
+        // A second that is put in between has no number of microseconds of its own.
+        time.filter(|time| Self::from_micros(time.micros()) == *time && time.to_string() == text)
             .ok_or_else(|| D::Error::custom(format!("{text:?} is no time such as 2026-11-23T10:00:00.000000Z")))
     }
 }

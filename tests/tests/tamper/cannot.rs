@@ -187,6 +187,7 @@ fn documents_are_read_by_the_one_form_alone() -> Result<()> {
     let golden = golden()?;
     let (path, _) = newest(&golden);
     let text = String::from_utf8(golden.root.objects[&path].clone())?;
+    let unknown = |value: &str| format!("{},\"zz\":{value}}}", text.strip_suffix('}').expect("it is an object"));
     let forms = [
         ("a space", text.replacen(':', ": ", 1)),
         ("a fraction", text.replacen(r#""interval_seconds":1800"#, r#""interval_seconds":1800.0"#, 1)),
@@ -206,6 +207,11 @@ fn documents_are_read_by_the_one_form_alone() -> Result<()> {
         ("another version", text.replacen(r#""version":1,"#, r#""version":2,"#, 1)),
         ("another hash", text.replacen(r#""key_id":""#, r#""key_id":"A"#, 1)),
         ("a byte order mark", format!("\u{feff}{text}")),
+        ("a leap second", text.replacen("T12:30:00", "T12:29:60", 1)),
+        ("the year 0", text.replacen(r#""started":"2026"#, r#""started":"0000"#, 1)),
+        ("a large number in a key that nobody knows", unknown("9007199254740992")),
+        ("lists that stand too deep", unknown(&format!("{}{}", "[".repeat(64), "]".repeat(64)))),
+        ("lists that stand very deep", unknown(&format!("{}{}", "[".repeat(50_000), "]".repeat(50_000)))),
     ];
     for (what, form) in forms {
         ensure!(form != text, "{what}: the text is as it was");

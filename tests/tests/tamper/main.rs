@@ -5,6 +5,7 @@ mod cannot;
 mod cases;
 mod edit;
 mod expect;
+mod hostile;
 mod matrix;
 mod random;
 mod vectors;
