@@ -55,8 +55,8 @@ impl Peers {
         let inherited: Vec<_> =
             peers.inherited.iter().map(|net| (*net, around(*net, |net| identities.get(net)))).collect();
         identities.extend(inherited);
-        let mut addresses = Addresses::new();
-        for (net, identity) in identities {
+        // Together, in their order: so the nodes of the tree are full.
+        let entries = identities.into_iter().map(|(net, identity)| {
             let owner = owner_of(net, &owners);
             if let Some(pod) = owner.filter(|pod| !is_pod(&identity, &pod.name)) {
                 peers.hidden.insert(net.addr(), pod.name.clone());
@@ -64,8 +64,9 @@ impl Peers {
             let class = had.get(&net).map_or(0, |had| had.class);
             let mut address = Address { class, identity };
             peers.classes.put(net, owner, &mut address);
-            addresses.insert(net, address);
-        }
+            (net, address)
+        });
+        let mut addresses: Addresses = entries.collect();
         peers.classes.settle(input.cluster, rules, &Question::default(), &mut addresses);
         (peers, addresses)
     }
