@@ -73,7 +73,7 @@ pub(crate) fn cluster(pods: usize) -> Cluster {
     }
     for number in 0..2 {
         let mut pod = pod(Which { namespace: 4000, number }, 1);
-        pod.name = ObjectName::new("kube-system", format!("coredns-{number}"));
+        pod.name = ObjectName::new("kube-system", format!("coredns-{number}")).into();
         pod.labels = labels(&[("k8s-app", "kube-dns")]).into();
         cluster.pods.insert(pod);
     }
@@ -137,7 +137,7 @@ pub(crate) fn pod(which: Which, node: usize) -> Pod {
         ("tier", tier),
     ]);
     Pod {
-        name: ObjectName::new(namespace_name(namespace), format!("{app}-{hash}-{number:05}")),
+        name: ObjectName::new(namespace_name(namespace), format!("{app}-{hash}-{number:05}")).into(),
         uid: uid(&[2, namespace, number]),
         labels: labels.into(),
         addresses: addresses(which),
