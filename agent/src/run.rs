@@ -14,7 +14,7 @@ use podwitness_datapath::{Control, Datapath, KeptSize};
 use podwitness_endpoints::Discovery;
 use podwitness_runtime::{
     exit::Exit,
-    http, logging,
+    http, logging, memory,
     readiness::{Condition, Readiness},
     shutdown::Shutdown,
 };
@@ -47,6 +47,7 @@ pub(crate) const STATE_FOLDER: &str = "agent";
 
 /// Runs the agent until it is told to stop, or detaches.
 pub fn run(cli: &Cli) -> Result<Exit> {
+    memory::keep_little();
     let config = Config::load(&cli.config, &|name| std::env::var(name).ok())?;
     logging::init(&settings::log(&config))?;
     if cli.make_folders {

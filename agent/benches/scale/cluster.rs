@@ -73,7 +73,7 @@ pub(crate) fn cluster(pods: usize) -> Cluster {
     }
     for number in 0..2 {
         let mut pod = pod(Which { namespace: 4000, number }, 1);
-        pod.name = ObjectName::new("kube-system", format!("coredns-{number}"));
+        pod.name = ObjectName::new("kube-system", format!("coredns-{number}")).into();
         pod.labels = labels(&[("k8s-app", "kube-dns")]).into();
         cluster.pods.insert(pod);
     }
@@ -137,7 +137,7 @@ pub(crate) fn pod(which: Which, node: usize) -> Pod {
         ("tier", tier),
     ]);
     Pod {
-        name: ObjectName::new(namespace_name(namespace), format!("{app}-{hash}-{number:05}")),
+        name: ObjectName::new(namespace_name(namespace), format!("{app}-{hash}-{number:05}")).into(),
         uid: uid(&[2, namespace, number]),
         labels: labels.into(),
         addresses: addresses(which),
@@ -187,18 +187,22 @@ pub(crate) fn set_slices(cluster: &mut Cluster, namespace: usize, workload: usiz
         let family = if ipv4 { "v4" } else { "v6" };
         let of_workload =
             |pod: &&Pod| pod.name.namespace == name && pod.labels.get("app").is_some_and(|label| label == app);
-        let endpoint = |pod: &Pod| SliceEndpoint {
-            addresses: pod.addresses.iter().copied().filter(|address| address.is_ipv4() == ipv4).collect(),
-            ready: true,
-            serving: true,
-            terminating: false,
-            node: pod.node.clone(),
+        let endpoints = |pod: &Pod| {
+            let node = pod.node.clone();
+            let of_family: Vec<_> = pod.addresses.iter().copied().filter(|own| own.is_ipv4() == ipv4).collect();
+            of_family.into_iter().map(move |address| SliceEndpoint {
+                address,
+                ready: true,
+                serving: true,
+                terminating: false,
+                node: node.clone(),
+            })
         };
         let slice = EndpointSlice {
             name: ObjectName::new(&name, format!("{app}-{family}")),
             service: Some(app.to_owned()),
             ports: vec![SlicePort { name: "http".to_owned(), protocol: Protocol::Tcp, port: port(8080) }],
-            endpoints: pods_of(cluster, &name).filter(of_workload).map(endpoint).collect(),
+            endpoints: pods_of(cluster, &name).filter(of_workload).flat_map(endpoints).collect(),
         };
         cluster.endpoint_slices.insert(slice);
     }

@@ -76,3 +76,8 @@ fn uid(metadata: &ObjectMeta) -> String {
 fn left_out(path: String, mistake: Mistake) -> Problem {
     Problem { path, mistake, effect: Effect::PartLeftOut }
 }
+
+/// A list without room for more: of a thousand policies most lists have one member, and would have room for four.
+fn exactly<T>(members: impl Iterator<Item = T>) -> Vec<T> {
+    members.collect::<Box<[T]>>().into_vec()
+}

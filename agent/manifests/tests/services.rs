@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use podwitness_manifests::{Documents, Object, read_documents};
-use podwitness_policy::{AuditTrail, EndpointSlice, ExternalAddresses, Protocol, Service, WitnessMode};
+use podwitness_policy::{AuditTrail, EndpointSlice, ExternalAddresses, Protocol, Service, SliceEndpoint, WitnessMode};
 
 fn read(text: &str) -> Documents {
     read_documents(text, "x.yaml")
@@ -50,6 +50,10 @@ fn addresses(texts: &[&str]) -> Vec<IpAddr> {
 }
 
 const NO_FAULT: [String; 0] = [];
+
+fn addresses_of(slice: &EndpointSlice) -> Vec<IpAddr> {
+    slice.endpoints.iter().map(|endpoint| endpoint.address).collect()
+}
 
 #[test]
 fn a_service_has_all_addresses_that_a_node_translates() {
@@ -118,7 +122,7 @@ fn a_slice_has_the_backends_of_its_service_with_their_state() {
     assert_eq!(ports, [("http", Protocol::Tcp, 8080), ("", Protocol::Udp, 53)]);
     let states: Vec<_> = slice.endpoints.iter().map(|end| (end.ready, end.serving, end.terminating)).collect();
     assert_eq!(states, [(true, true, false), (false, true, true), (false, false, false)]);
-    assert_eq!(slice.endpoints[0].addresses, addresses(&["10.0.0.5"]));
+    assert_eq!(addresses_of(&slice), addresses(&["10.0.0.5", "10.0.0.6", "10.0.0.7"]));
     assert_eq!(slice.endpoints[0].node.as_deref(), Some("node-a"));
 }
 
@@ -135,7 +139,7 @@ fn what_is_wrong_with_a_slice_costs_that_part_alone() {
          endpoints: [{addresses: ['fd00::5', ten]}, {addresses: [10.0.0.6]}]",
     );
     assert_eq!(slice.ports.iter().map(|port| port.name.as_str()).collect::<Vec<_>>(), ["http"]);
-    assert_eq!(slice.endpoints.iter().map(|endpoint| endpoint.addresses.len()).collect::<Vec<_>>(), [0, 1]);
+    assert_eq!(addresses_of(&slice), addresses(&["10.0.0.6"]));
     assert_eq!(
         faults,
         [
@@ -147,8 +151,12 @@ fn what_is_wrong_with_a_slice_costs_that_part_alone() {
              part is left out until then)",
         ]
     );
-    let (slice, faults) = self::slice("addressType: v4, endpoints: [{addresses: [10.0.0.6, 'fd00::5']}]");
-    assert_eq!(slice.endpoints[0].addresses.len(), 2);
+    let (slice, faults) = self::slice(
+        "addressType: v4, endpoints: [{addresses: [10.0.0.6, 'fd00::5'], nodeName: node-a, conditions: {ready: false}}]",
+    );
+    assert_eq!(addresses_of(&slice), addresses(&["10.0.0.6", "fd00::5"]));
+    let is_as_given = |end: &SliceEndpoint| !end.ready && end.serving && end.node.as_deref() == Some("node-a");
+    assert!(slice.endpoints.iter().all(is_as_given), "{:?}", slice.endpoints);
     assert_eq!(
         faults,
         ["`addressType` is `v4`; it can be IPv4, IPv6 and FQDN, and is taken as what each address is until then"]
@@ -160,8 +168,7 @@ fn addresses_are_read_as_the_api_server_reads_them() {
     let (slice, faults) =
         slice("addressType: IPv4, endpoints: [{addresses: [010.000.0.08]}, {addresses: ['::ffff:10.0.0.9']}]");
     assert_eq!(faults, NO_FAULT);
-    let read: Vec<IpAddr> = slice.endpoints.into_iter().flat_map(|endpoint| endpoint.addresses).collect();
-    assert_eq!(read, addresses(&["10.0.0.8", "10.0.0.9"]));
+    assert_eq!(addresses_of(&slice), addresses(&["10.0.0.8", "10.0.0.9"]));
 }
 
 #[test]

@@ -196,7 +196,7 @@ fn the_identity_of_an_address_is_the_pod_that_has_it() {
             let owner = scenario.cluster.pod_at(address);
             match identity {
                 Some(IdentityRef::Pod(name)) => {
-                    assert_eq!(Some(&**name), owner.map(|pod| &pod.name), "seed {seed}, {address}");
+                    assert_eq!(Some(name), owner.map(|pod| &pod.name), "seed {seed}, {address}");
                 }
                 Some(IdentityRef::LocalNode) => {
                     assert!(scenario.node_addresses.contains(&address), "seed {seed}, {address}");

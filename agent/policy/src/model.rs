@@ -13,7 +13,7 @@ pub(crate) use claims::newest;
 pub use collection::{Named, Objects};
 pub use objects::{Cluster, Labels, NamedPort, Namespace, Node, ObjectName, Phase, Pod};
 pub use policy::{IpBlock, NetworkPolicy, Peer, Peers, PortMatch, PortRange, Ports, Protocol, Rule};
-pub use selector::{LabelSelector, Operator, Requirement};
+pub use selector::{LabelSelector, Operator, Requirement, Values};
 pub use services::{EndpointSlice, Service, ServicePort, SliceEndpoint, SlicePort};
 pub use sharing::Sharing;
 pub use trail::{AuditTrail, ExternalAddresses, WitnessMode};

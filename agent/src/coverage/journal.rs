@@ -53,6 +53,10 @@ impl Journal {
         for record in waiting.records.drain(..count).collect::<Vec<_>>() {
             waiting.bytes -= record.encoded_len();
         }
+        // All policies are stated at once, and after that few at a time.
+        if waiting.records.is_empty() {
+            waiting.records = VecDeque::new();
+        }
     }
 
     /// Gives up the oldest record, which no spool can take; it counts as lost.

@@ -1,11 +1,9 @@
 //! Identities by number and numbers by identity. There are as many as there were pods, and nothing is ever forgotten; so each word is kept
 //! once, all of them in one text, and an identity is the numbers of its words.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher as _, Hash, RandomState},
-};
+use std::hash::{BuildHasher as _, RandomState};
 
+use hashbrown::HashTable;
 use podwitness_spool::Identity;
 
 /// The words of an identity: each of its fields.
@@ -17,7 +15,8 @@ pub(super) struct Identities {
     words: Lexicon,
     /// Ascending by number.
     all: Vec<(u32, Words)>,
-    places: Places,
+    places: HashTable<u32>,
+    hashes: RandomState,
     last: u32,
 }
 
@@ -44,9 +43,9 @@ impl Identities {
     /// The identity's number, and whether it is a new one.
     pub(super) fn number(&mut self, identity: &Identity) -> (u32, bool) {
         let words = fields(identity).map(|field| self.words.number(field));
-        let known = self.places.find(&words, |place| self.all[place].1 == words);
+        let known = self.places.find(self.hashes.hash_one(words), |place| self.all[index(*place)].1 == words);
         if let Some(place) = known {
-            return (self.all[place].0, false);
+            return (self.all[index(*place)].0, false);
         }
         let number = self.last + 1;
         self.add(number, words);
@@ -59,8 +58,11 @@ impl Identities {
             return;
         }
         self.last = number;
-        self.places.add(&words, self.all.len());
+        let place = place(self.all.len());
+        reserve(&mut self.all, 1);
         self.all.push((number, words));
+        let hash = |place: &u32| self.hashes.hash_one(self.all[index(*place)].1);
+        self.places.insert_unique(self.hashes.hash_one(words), place, hash);
     }
 
     fn words_of(&self, number: u32) -> Option<&Words> {
@@ -77,62 +79,55 @@ fn fields(identity: &Identity) -> [&str; 8] {
 /// Words, each once.
 #[derive(Debug, Default)]
 struct Lexicon {
-    text: String,
+    /// One behind the other, in UTF-8.
+    text: Vec<u8>,
     /// Where each word ends in the text, and the next one begins.
-    ends: Vec<usize>,
-    places: Places,
+    ends: Vec<u32>,
+    places: HashTable<u32>,
+    hashes: RandomState,
 }
 
 impl Lexicon {
     fn number(&mut self, word: &str) -> u32 {
-        let place = self.places.find(word, |place| self.at(place) == word).unwrap_or_else(|| {
-            let place = self.ends.len();
-            self.places.add(word, place);
-            self.text.push_str(word);
-            self.ends.push(self.text.len());
-            place
-        });
-        u32::try_from(place).expect("there are fewer words than 2^32")
+        let Self { text, ends, places, hashes } = self;
+        let hash = hashes.hash_one(word.as_bytes());
+        if let Some(number) = places.find(hash, |number| word_at(text, ends, *number) == word.as_bytes()) {
+            return *number;
+        }
+        let number = place(ends.len());
+        reserve(text, word.len());
+        text.extend_from_slice(word.as_bytes());
+        reserve(ends, 1);
+        ends.push(place(text.len()));
+        places.insert_unique(hash, number, |number| hashes.hash_one(word_at(text, ends, *number)));
+        number
     }
 
     fn text(&self, number: u32) -> &str {
-        self.at(usize::try_from(number).expect("a usize has 32 bits"))
-    }
-
-    fn at(&self, place: usize) -> &str {
-        let begin = place.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.text[begin..self.ends[place]]
+        std::str::from_utf8(word_at(&self.text, &self.ends, number)).expect("words are put there whole")
     }
 }
 
-/// Where things stand in a list, by their hash: of those with one hash the second stands under the next one, and so on.
-#[derive(Debug, Default)]
-struct Places {
-    by_hash: HashMap<u64, u32>,
-    hashes: RandomState,
+fn word_at<'a>(text: &'a [u8], ends: &[u32], number: u32) -> &'a [u8] {
+    let word = index(number);
+    let begin = word.checked_sub(1).map_or(0, |before| index(ends[before]));
+    &text[begin..index(ends[word])]
 }
 
-impl Places {
-    /// The place of a thing, which `is_it` knows when it sees it.
-    fn find<T: Hash + ?Sized>(&self, thing: &T, is_it: impl Fn(usize) -> bool) -> Option<usize> {
-        let mut hash = self.hashes.hash_one(thing);
-        loop {
-            let place = usize::try_from(*self.by_hash.get(&hash)?).expect("a usize has 32 bits");
-            if is_it(place) {
-                return Some(place);
-            }
-            hash = hash.wrapping_add(1);
-        }
+/// Makes room for so many more in a list that only grows, an eighth of it at a time: were it twice as much, as is usual,
+/// half of the list would be for nothing.
+fn reserve<T>(list: &mut Vec<T>, more: usize) {
+    if list.capacity() - list.len() < more {
+        list.reserve_exact(more.max(list.len() / 8));
     }
+}
 
-    /// Takes in that a thing, which has no place yet, stands there.
-    fn add<T: Hash + ?Sized>(&mut self, thing: &T, place: usize) {
-        let mut hash = self.hashes.hash_one(thing);
-        while self.by_hash.contains_key(&hash) {
-            hash = hash.wrapping_add(1);
-        }
-        self.by_hash.insert(hash, u32::try_from(place).expect("there are fewer than 2^32"));
-    }
+fn index(place: u32) -> usize {
+    usize::try_from(place).expect("a usize has 32 bits")
+}
+
+fn place(index: usize) -> u32 {
+    u32::try_from(index).expect("there are fewer than 2^32")
 }
 
 #[cfg(test)]
@@ -177,17 +172,5 @@ mod tests {
         identities.learn(7, &identity("shop", "late"));
         assert_eq!(identities.number(&identity("shop", "api")), (1001, true));
         assert_eq!(identities.get(7), None);
-    }
-
-    #[test]
-    fn things_of_one_hash_have_places_of_their_own() {
-        let mut places = Places::default();
-        let hash = places.hashes.hash_one("word");
-        places.by_hash.insert(hash, 5);
-        places.by_hash.insert(hash.wrapping_add(1), 6);
-        assert_eq!(places.find("word", |place| place == 6), Some(6));
-        assert_eq!(places.find("word", |place| place == 7), None);
-        places.add("word", 7);
-        assert_eq!(places.find("word", |place| place == 7), Some(7));
     }
 }

@@ -11,14 +11,15 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write as _},
+    io::{self, BufRead as _, BufReader, Write as _},
+    mem,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use podwitness_runtime::durable;
 use podwitness_spool::{Identity, PolicyRule, RuleSet, Trail};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 const FILE_NAME: &str = "definitions.jsonl";
 const LOSS_MARK: &str = "definitions.lost";
@@ -100,11 +101,18 @@ struct FirstLine {
     boot: String,
 }
 
+/// So many bytes are written without waiting for more: the first definitions are as many as there are pods.
+const MANY: usize = 1 << 16;
+
 /// The open file.
 #[derive(Debug)]
 pub(super) struct Ledger {
     path: PathBuf,
     file: Arc<File>,
+    /// Lines that are not written yet.
+    waiting: Vec<u8>,
+    /// Whether the disk has refused them; they are tried again when somebody asks for it.
+    is_refused: bool,
 }
 
 /// The way to the disk of what was appended.
@@ -121,35 +129,48 @@ impl Disk {
 }
 
 impl Ledger {
-    /// Opens the ledger of this boot, with what is in it. One of another boot is replaced; of its entries only the
-    /// newest revision and the newest trails are kept and given, which are no kernel's. `given` is as in
-    /// [`Definitions::open`](super::Definitions::open).
-    pub(super) fn open(folder: &Path, boot: &str, given: Option<u32>) -> Result<(Self, Vec<Entry>), LedgerError> {
+    /// Opens the ledger of this boot, and has `learn` take in what is in it, entry by entry. One of another boot is replaced;
+    /// of its entries only the newest revision and the newest trails are kept and learnt, which are no kernel's. `given` is as
+    /// in [`Definitions::open`](super::Definitions::open).
+    pub(super) fn open(
+        folder: &Path,
+        boot: &str,
+        given: Option<u32>,
+        mut learn: impl FnMut(Entry),
+    ) -> Result<Self, LedgerError> {
         fs::create_dir_all(folder).map_err(disk("make", folder))?;
         let path = folder.join(FILE_NAME);
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(disk("read", &path)(error)),
-        };
-        let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
-        let (first, mut entries) = parse(&path, &text[..whole])?;
+        let mut lines = Lines::open(&path)?;
+        let first: Option<FirstLine> = lines.next()?;
         if first.is_some_and(|first| first.boot == boot) {
+            while let Some(entry) = lines.next()? {
+                learn(entry);
+            }
             let file = OpenOptions::new().append(true).open(&path).map_err(disk("open", &path))?;
-            file.set_len(whole as u64).map_err(disk("cut", &path))?;
-            return Ok((Self { path, file: file.into() }, entries));
+            file.set_len(lines.bytes).map_err(disk("cut", &path))?;
+            return Ok(Self::new(path, file));
         }
-        let newest = |is: fn(&Entry) -> bool| entries.iter().rfind(|entry| is(entry)).cloned();
-        let revision = newest(|entry| matches!(entry, Entry::Revision { .. }));
-        let trails = newest(|entry| matches!(entry, Entry::Trails(_)));
-        entries = revision.into_iter().chain(trails).collect();
+        let (mut revision, mut trails) = (None, None);
+        while let Some(entry) = lines.next()? {
+            match entry {
+                Entry::Revision { .. } => revision = Some(entry),
+                Entry::Trails(_) => trails = Some(entry),
+                _ => {}
+            }
+        }
+        let mut entries: Vec<Entry> = revision.into_iter().chain(trails).collect();
         if let Some(last) = given {
             let mark = folder.join(LOSS_MARK);
             durable::replace(&mark, b"", 0o644).map_err(disk("mark the loss of", &mark))?;
             entries.extend(leave_out(last));
         }
         let ledger = Self::create(folder, path, boot, &entries)?;
-        Ok((ledger, entries))
+        entries.into_iter().for_each(learn);
+        Ok(ledger)
+    }
+
+    fn new(path: PathBuf, file: File) -> Self {
+        Self { path, file: file.into(), waiting: Vec::new(), is_refused: false }
     }
 
     /// Replaces the file by one of this boot.
@@ -161,7 +182,7 @@ impl Ledger {
         file.write_all(&text).and_then(|()| file.sync_all()).map_err(disk("write", &new))?;
         fs::rename(&new, &path).map_err(disk("replace", &path))?;
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(disk("sync", folder))?;
-        Ok(Self { path, file: file.into() })
+        Ok(Self::new(path, file))
     }
 
     /// Whether a ledger was lost, and nobody has said yet that a record says so.
@@ -184,11 +205,32 @@ impl Ledger {
         Disk { path: self.path.clone(), file: Arc::clone(&self.file) }
     }
 
-    /// Appends entries. They are written on return, so that they outlive the agent.
-    pub(super) fn append(&self, entries: &[Entry]) -> Result<(), LedgerError> {
-        let text: Vec<u8> = entries.iter().flat_map(line).collect();
+    /// Has an entry be written with the next [`write`](Self::write), or before that; returns whether something was written.
+    pub(super) fn add(&mut self, entry: &Entry) -> bool {
+        put_line(&mut self.waiting, entry);
+        // What the disk refuses now is told to whoever must know that it is written.
+        self.waiting.len() >= MANY && !self.is_refused && self.write().is_ok()
+    }
+
+    /// Writes all that was added, so that it outlives the agent; returns whether there was anything.
+    pub(super) fn write(&mut self) -> Result<bool, LedgerError> {
+        let written = self.append(&self.waiting);
+        self.is_refused = written.is_err();
+        written?;
+        Ok(!mem::take(&mut self.waiting).is_empty())
+    }
+
+    /// Writes an entry at once, before those that wait.
+    pub(super) fn write_first(&self, entry: &Entry) -> Result<(), LedgerError> {
+        self.append(&line(entry))
+    }
+
+    fn append(&self, text: &[u8]) -> Result<(), LedgerError> {
+        if text.is_empty() {
+            return Ok(());
+        }
         let before = self.file.metadata().map_err(disk("look at", &self.path))?.len();
-        (&*self.file).write_all(&text).map_err(|error| {
+        (&*self.file).write_all(text).map_err(|error| {
             // What was written in part would stand in the middle of the next append. Where cutting it off fails too,
             // the next start finds the damage and says so.
             let _ = self.file.set_len(before);
@@ -197,19 +239,39 @@ impl Ledger {
     }
 }
 
-fn parse(path: &Path, text: &[u8]) -> Result<(Option<FirstLine>, Vec<Entry>), LedgerError> {
-    let damaged = |line: usize| {
-        let path = path.to_owned();
-        move |source| LedgerError::Damaged { path, line, source }
-    };
-    let mut lines = text.split_inclusive(|&byte| byte == b'\n');
-    let Some(first) = lines.next() else { return Ok((None, Vec::new())) };
-    let first = serde_json::from_slice(first).map_err(damaged(1))?;
-    let entries = lines
-        .enumerate()
-        .map(|(index, line)| serde_json::from_slice(line).map_err(damaged(index + 2)))
-        .collect::<Result<_, _>>()?;
-    Ok((Some(first), entries))
+/// The lines of a file that may not be there, one after the other.
+struct Lines<'a> {
+    path: &'a Path,
+    file: Option<BufReader<File>>,
+    line: Vec<u8>,
+    /// How many were read, and of how many bytes they were.
+    count: usize,
+    bytes: u64,
+}
+
+impl<'a> Lines<'a> {
+    fn open(path: &'a Path) -> Result<Self, LedgerError> {
+        let file = match File::open(path) {
+            Ok(file) => Some(BufReader::new(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(disk("read", path)(error)),
+        };
+        Ok(Self { path, file, line: Vec::new(), count: 0, bytes: 0 })
+    }
+
+    /// What the next line says; `None` behind the last one that has its end.
+    fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, LedgerError> {
+        let Some(file) = &mut self.file else { return Ok(None) };
+        self.line.clear();
+        file.read_until(b'\n', &mut self.line).map_err(disk("read", self.path))?;
+        if !self.line.ends_with(b"\n") {
+            return Ok(None);
+        }
+        self.count += 1;
+        self.bytes += self.line.len() as u64;
+        let damaged = |source| LedgerError::Damaged { path: self.path.to_owned(), line: self.count, source };
+        serde_json::from_slice(&self.line).map(Some).map_err(damaged)
+    }
 }
 
 /// That no number up to `last` is given: nobody is defined under that one.
@@ -222,9 +284,14 @@ fn leave_out(last: u32) -> [Entry; 3] {
 }
 
 fn line(content: &impl Serialize) -> Vec<u8> {
-    let mut text = serde_json::to_vec(content).expect("strings and numbers can be written as JSON");
-    text.push(b'\n');
+    let mut text = Vec::new();
+    put_line(&mut text, content);
     text
+}
+
+fn put_line(text: &mut Vec<u8>, content: &impl Serialize) {
+    serde_json::to_writer(&mut *text, content).expect("strings and numbers can be written as JSON");
+    text.push(b'\n');
 }
 
 fn disk(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LedgerError {
@@ -277,5 +344,45 @@ impl From<RuleSetLine> for RuleSet {
             id: line.id,
             policies: policies.map(|(namespace, name, uid, rule)| PolicyRule { namespace, name, uid, rule }).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(id: u32) -> Entry {
+        Entry::Service { id, namespace: "shop".to_owned(), name: "x".repeat(250) }
+    }
+
+    fn open(folder: &Path) -> (Ledger, Vec<Entry>) {
+        let mut learnt = Vec::new();
+        let ledger = Ledger::open(folder, "boot", None, |entry| learnt.push(entry)).unwrap();
+        (ledger, learnt)
+    }
+
+    #[test]
+    fn of_many_entries_few_wait_and_all_are_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut ledger, _) = open(folder.path());
+        let wrote = (1..=1000).filter(|id| ledger.add(&service(*id))).count();
+        assert!(wrote >= 4, "{wrote}");
+        assert!(ledger.waiting.len() < MANY && ledger.waiting.capacity() <= 2 * MANY, "{}", ledger.waiting.capacity());
+        assert!(ledger.write().unwrap() && !ledger.write().unwrap(), "the rest was waiting, and then nothing is");
+        assert_eq!(open(folder.path()).1, (1..=1000).map(service).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_the_disk_refuses_waits_until_it_takes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut ledger, _) = open(folder.path());
+        let taking = Arc::clone(&ledger.file);
+        ledger.file = File::options().write(true).open("/dev/full").unwrap().into();
+        assert_eq!((1..=1000).filter(|id| ledger.add(&service(*id))).count(), 0);
+        let error = ledger.write().unwrap_err().to_string();
+        assert!(error.starts_with("cannot append to the definitions in "), "{error}");
+        ledger.file = taking;
+        assert!(ledger.write().unwrap());
+        assert_eq!(open(folder.path()).1, (1..=1000).map(service).collect::<Vec<_>>());
     }
 }

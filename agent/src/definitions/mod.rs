@@ -78,6 +78,17 @@ impl Present {
 #[derive(Debug)]
 struct Book {
     ledger: Ledger,
+    meanings: Meanings,
+    present: Present,
+    /// Whether something was written that may not be on the disk.
+    is_unsynced: bool,
+    /// Whether what earlier agents of this boot had defined was lost, and no record says so.
+    are_lost: bool,
+}
+
+/// What was defined, as the ledger has it.
+#[derive(Debug, Default)]
+struct Meanings {
     identities: Identities,
     rule_sets: Numbered<RuleSet>,
     services: Numbered<ObjectName>,
@@ -85,15 +96,8 @@ struct Book {
     newest_revision: Revision,
     /// The revision of each generation, where it is another than that of the one before.
     generations: BTreeMap<u64, i64>,
-    present: Present,
     /// By namespace; `None` where no agent has known them yet.
     trails: Option<Arc<[Trail]>>,
-    /// Given numbers, not written yet.
-    unwritten: Vec<Entry>,
-    /// Whether something was written that may not be on the disk.
-    is_unsynced: bool,
-    /// Whether what earlier agents of this boot had defined was lost, and no record says so.
-    are_lost: bool,
 }
 
 /// Contents by number and numbers by content. The number within a content is 0 where it serves as a key.
@@ -140,24 +144,15 @@ impl Definitions {
     /// `given` is set where the kernel has maps already: a number up to which earlier agents may have given all. Where they
     /// have left no ledger it was [lost](Self::are_lost), and no number up to that one is given again.
     pub(crate) fn open(folder: &Path, boot: &str, given: Option<u32>) -> Result<Self, LedgerError> {
-        let (ledger, entries) = Ledger::open(folder, boot, given)?;
-        let mut book = Book {
+        let mut meanings = Meanings::default();
+        let ledger = Ledger::open(folder, boot, given, |entry| meanings.learn(entry))?;
+        let book = Book {
             are_lost: ledger.is_loss_marked()?,
             ledger,
-            identities: Identities::default(),
-            rule_sets: Numbered::default(),
-            services: Numbered::default(),
-            revisions: HashMap::new(),
-            newest_revision: Revision::default(),
-            generations: BTreeMap::new(),
+            meanings,
             present: Present::default(),
-            trails: None,
-            unwritten: Vec::new(),
             is_unsynced: false,
         };
-        for entry in entries {
-            book.learn(entry);
-        }
         Ok(Self { book: RwLock::new(book) })
     }
 
@@ -180,25 +175,25 @@ impl Definitions {
     /// The number of an identity; the content's own `id` does not matter.
     pub(crate) fn number_identity(&self, content: Identity) -> u32 {
         let mut book = self.write();
-        let (id, is_new) = book.identities.number(&content);
+        let (id, is_new) = book.meanings.identities.number(&content);
         if is_new {
-            book.unwritten.push(Entry::Identity(Identity { id, ..content }.into()));
+            book.define(&Entry::Identity(Identity { id, ..content }.into()));
         }
         id
     }
 
     /// The namespace of an identity.
     pub(crate) fn namespace(&self, id: u32) -> Option<String> {
-        self.read().identities.namespace(id).map(str::to_owned)
+        self.read().meanings.identities.namespace(id).map(str::to_owned)
     }
 
     /// The number of a rule set; the content's own `id` does not matter.
     pub(crate) fn number_rule_set(&self, content: RuleSet) -> u32 {
         let content = RuleSet { id: 0, ..content };
         let mut book = self.write();
-        let (id, is_new) = book.rule_sets.number(&content);
+        let (id, is_new) = book.meanings.rule_sets.number(&content);
         if is_new {
-            book.unwritten.push(Entry::RuleSet(RuleSet { id, ..content }.into()));
+            book.define(&Entry::RuleSet(RuleSet { id, ..content }.into()));
         }
         id
     }
@@ -206,45 +201,39 @@ impl Definitions {
     /// The number of a Service.
     pub(crate) fn number_service(&self, name: &ObjectName) -> u32 {
         let mut book = self.write();
-        let (id, is_new) = book.services.number(name);
+        let (id, is_new) = book.meanings.services.number(name);
         if is_new {
             let ObjectName { namespace, name } = name.clone();
-            book.unwritten.push(Entry::Service { id, namespace, name });
+            book.define(&Entry::Service { id, namespace, name });
         }
         id
     }
 
     /// The Service of a number.
     pub(crate) fn service(&self, id: u32) -> Option<ObjectName> {
-        self.read().services.get(id)
+        self.read().meanings.services.get(id)
     }
 
     /// The revision whose content has this SHA-256: the newest one if it is the same, else the next.
     pub(crate) fn number_revision(&self, sha256: &str) -> i64 {
         let mut book = self.write();
-        if book.newest_revision.sha256 != sha256 {
-            let revision = Revision { number: book.newest_revision.number + 1, sha256: sha256.to_owned() };
-            book.unwritten.push(Entry::Revision { number: revision.number, sha256: revision.sha256.clone() });
-            book.learn_revision(revision);
+        if book.meanings.newest_revision.sha256 != sha256 {
+            let revision = Revision { number: book.meanings.newest_revision.number + 1, sha256: sha256.to_owned() };
+            book.define(&Entry::Revision { number: revision.number, sha256: revision.sha256.clone() });
+            book.meanings.learn_revision(revision);
         }
-        book.newest_revision.number
+        book.meanings.newest_revision.number
     }
 
     /// Says by which revision a table generation decides, and writes all definitions. Must return before the kernel can
     /// refer to any of them.
     pub(crate) fn write_generation(&self, generation: u64, revision: i64) -> Result<(), LedgerError> {
         let mut book = self.write();
-        if book.revision_of(generation) != revision {
-            book.unwritten.push(Entry::Generation { number: generation, revision });
-            book.generations.insert(generation, revision);
+        if book.meanings.revision_of(generation) != revision {
+            book.define(&Entry::Generation { number: generation, revision });
+            book.meanings.generations.insert(generation, revision);
         }
-        let Book { ledger, unwritten, is_unsynced, .. } = &mut *book;
-        if !unwritten.is_empty() {
-            ledger.append(unwritten)?;
-            // The first are as many as there are pods, and their room is not needed again.
-            *unwritten = Vec::new();
-            *is_unsynced = true;
-        }
+        book.is_unsynced |= book.ledger.write()?;
         Ok(())
     }
 
@@ -263,7 +252,7 @@ impl Definitions {
 
     /// The revision by which a generation decides, 0 where it is not known.
     pub(crate) fn revision_of(&self, generation: u64) -> i64 {
-        self.read().revision_of(generation)
+        self.read().meanings.revision_of(generation)
     }
 
     /// Replaces what is known at present.
@@ -278,9 +267,9 @@ impl Definitions {
             return Ok(());
         }
         let mut book = self.write();
-        book.ledger.append(&[Entry::Trails(trails.iter().map(Into::into).collect())])?;
+        book.ledger.write_first(&Entry::Trails(trails.iter().map(Into::into).collect()))?;
         book.is_unsynced = true;
-        book.trails = Some(trails.into());
+        book.meanings.trails = Some(trails.into());
         Ok(())
     }
 
@@ -322,23 +311,30 @@ impl Definitions {
 
 impl podwitness_spool::Definitions for Definitions {
     fn identity(&self, id: u32) -> Option<Identity> {
-        self.read().identities.get(id)
+        self.read().meanings.identities.get(id)
     }
 
     fn rule_set(&self, id: u32) -> Option<RuleSet> {
-        self.read().rule_sets.get(id)
+        self.read().meanings.rule_sets.get(id)
     }
 
     fn revision(&self, number: i64) -> Option<Revision> {
-        self.read().revisions.get(&number).cloned()
+        self.read().meanings.revisions.get(&number).cloned()
     }
 
     fn trails(&self) -> Option<Arc<[Trail]>> {
-        self.read().trails.clone()
+        self.read().meanings.trails.clone()
     }
 }
 
 impl Book {
+    /// Has the ledger say what a new number means.
+    fn define(&mut self, entry: &Entry) {
+        self.is_unsynced |= self.ledger.add(entry);
+    }
+}
+
+impl Meanings {
     fn learn(&mut self, entry: Entry) {
         match entry {
             Entry::Identity(identity) => {

@@ -98,7 +98,7 @@ pub fn pod(object: &GivenPod) -> Result<Converted<Pod>, Problem> {
     let spec = object.spec.as_ref();
     let (workload_kind, workload) = workload(&object.metadata).unzip();
     let mut pod = Pod {
-        name,
+        name: name.into(),
         uid: uid(&object.metadata),
         labels: labels(&object.metadata).into(),
         addresses: addresses(object, &mut problems),

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::rule::rule;
 use super::selector::selector;
-use super::{Converted, object_name, uid};
+use super::{Converted, exactly, object_name, uid};
 use crate::fault::{Effect, Mistake, Problem};
 
 /// Converts a `NetworkPolicy`.
@@ -28,12 +28,12 @@ pub fn network_policy(object: &networking::NetworkPolicy) -> Result<Converted<Ne
         let path = format!("spec.ingress[{index}]");
         rule(&path, "from", given.from.as_deref(), given.ports.as_deref(), &mut problems)
     });
-    let ingress: Vec<Rule> = ingress.collect();
+    let ingress: Vec<Rule> = exactly(ingress);
     let egress = (0..).zip(spec.egress.iter().flatten()).map(|(index, given): (usize, _)| {
         let path = format!("spec.egress[{index}]");
         rule(&path, "to", given.to.as_deref(), given.ports.as_deref(), &mut problems)
     });
-    let egress: Vec<Rule> = egress.collect();
+    let egress: Vec<Rule> = exactly(egress);
     let types = isolated(spec, &mut problems);
 
     let mut policy = NetworkPolicy {
@@ -107,7 +107,9 @@ fn text(object: &Value) -> String {
         "spec": object["spec"],
     });
     applied.sort_all_objects();
-    applied.to_string()
+    let mut text = applied.to_string();
+    text.shrink_to_fit();
+    text
 }
 
 /// How many entries `policyTypes` can have.

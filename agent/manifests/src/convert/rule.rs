@@ -8,10 +8,10 @@ use k8s_openapi::api::networking::v1 as networking;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use podwitness_policy::{IpBlock, Peer, Peers, PortMatch, PortRange, Ports, Rule};
 
-use super::address;
 use super::names::is_port_name;
 use super::pod::{port_number, protocol};
 use super::selector::selector;
+use super::{address, exactly};
 use crate::fault::{Effect, Mistake, Problem};
 
 /// The mistakes of one rule, each with its path.
@@ -43,7 +43,7 @@ fn peers(path: &str, given: &[networking::NetworkPolicyPeer], mistakes: &mut Mis
     }
     let listed =
         (0..).zip(given).filter_map(|(index, given): (usize, _)| peer(&format!("{path}[{index}]"), given, mistakes));
-    Peers::Listed(listed.collect())
+    Peers::Listed(exactly(listed))
 }
 
 fn peer(path: &str, given: &networking::NetworkPolicyPeer, mistakes: &mut Mistakes) -> Option<Peer> {
@@ -115,7 +115,7 @@ fn ports(path: &str, given: &[networking::NetworkPolicyPort], mistakes: &mut Mis
     }
     let listed =
         (0..).zip(given).filter_map(|(index, given): (usize, _)| port(&format!("{path}[{index}]"), given, mistakes));
-    Ports::Listed(listed.collect())
+    Ports::Listed(exactly(listed))
 }
 
 fn port(path: &str, given: &networking::NetworkPolicyPort, mistakes: &mut Mistakes) -> Option<PortMatch> {

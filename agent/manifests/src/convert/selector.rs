@@ -29,6 +29,7 @@ pub(super) fn selector(path: &str, given: &meta::LabelSelector) -> Result<LabelS
             Err(mistake) => mistakes.push(mistake),
         }
     }
+    selector.requirements.shrink_to_fit();
     if mistakes.is_empty() { Ok(selector) } else { Err(mistakes) }
 }
 

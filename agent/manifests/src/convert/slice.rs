@@ -1,6 +1,7 @@
 //! `EndpointSlice`s.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use k8s_openapi::api::discovery::v1 as discovery;
 use podwitness_policy::{EndpointSlice, SliceEndpoint, SlicePort};
@@ -87,13 +88,21 @@ fn ports(object: &discovery::EndpointSlice, problems: &mut Vec<Problem>) -> Vec<
 }
 
 fn endpoints(object: &discovery::EndpointSlice, family: Family, problems: &mut Vec<Problem>) -> Vec<SliceEndpoint> {
-    let mut endpoints = Vec::with_capacity(object.endpoints.as_ref().map_or(0, Vec::len));
+    let count = object.endpoints.iter().flatten().map(|given| given.addresses.len()).sum();
+    let mut endpoints = Vec::with_capacity(count);
     for (index, given) in object.endpoints.iter().flatten().enumerate() {
-        let mut addresses = Vec::with_capacity(given.addresses.len());
+        let conditions = given.conditions.as_ref();
+        // "A nil value should be interpreted as true" for the first two, and not for the third.
+        let ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
+        let serving = conditions.and_then(|conditions| conditions.serving).unwrap_or(true);
+        let terminating = conditions.and_then(|conditions| conditions.terminating).unwrap_or(false);
+        let node: Option<Arc<str>> = given.node_name.as_deref().filter(|node| !node.is_empty()).map(Into::into);
         for (number, text) in given.addresses.iter().enumerate() {
             let path = || format!("endpoints[{index}].addresses[{number}]");
             match address(text) {
-                Some(address) if family.has(address) => addresses.push(address),
+                Some(address) if family.has(address) => {
+                    endpoints.push(SliceEndpoint { address, ready, serving, terminating, node: node.clone() });
+                }
                 Some(_) => {
                     let mistake = Mistake::OtherFamily { given: text.clone(), family: object.address_type.clone() };
                     problems.push(left_out(path(), mistake));
@@ -101,15 +110,6 @@ fn endpoints(object: &discovery::EndpointSlice, family: Family, problems: &mut V
                 None => problems.push(left_out(path(), Mistake::Address(text.clone()))),
             }
         }
-        let conditions = given.conditions.as_ref();
-        // "A nil value should be interpreted as true" for the first two, and not for the third.
-        endpoints.push(SliceEndpoint {
-            addresses,
-            ready: conditions.and_then(|conditions| conditions.ready).unwrap_or(true),
-            serving: conditions.and_then(|conditions| conditions.serving).unwrap_or(true),
-            terminating: conditions.and_then(|conditions| conditions.terminating).unwrap_or(false),
-            node: given.node_name.as_deref().filter(|node| !node.is_empty()).map(Into::into),
-        });
     }
     endpoints
 }

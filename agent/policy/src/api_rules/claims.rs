@@ -12,7 +12,7 @@ fn claimed(claims: &[(&str, bool, Option<i64>)]) -> Cluster {
     let mut world = World::new([]);
     let pod = world.pod_mut("shop", "web").clone();
     for (name, is_being_deleted, created) in claims.iter().copied() {
-        let (name, addresses) = (ObjectName::new("shop", name), vec![address(CLAIMED)]);
+        let (name, addresses) = (ObjectName::new("shop", name).into(), vec![address(CLAIMED)]);
         world.cluster.pods.insert(Pod { name, addresses, is_being_deleted, created, ..pod.clone() });
     }
     world.cluster

@@ -64,7 +64,7 @@ fn endpoints_that_the_same_policies_treat_alike_share_a_subject() {
     let names = ["one", "two"];
     for (host, name) in (50..).zip(names) {
         let mut pod = world.pod_mut("shop", "web").clone();
-        pod.name = ObjectName::new("shop", name);
+        pod.name = ObjectName::new("shop", name).into();
         pod.addresses = vec![[10, 244, 1, host].into()];
         world.cluster.pods.insert(pod);
     }

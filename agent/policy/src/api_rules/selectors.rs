@@ -1,8 +1,6 @@
 //! Label selectors.
 
-use std::collections::BTreeSet;
-
-use crate::model::{LabelSelector, Labels, Operator, Requirement};
+use crate::model::{LabelSelector, Labels, Operator, Requirement, Values};
 
 fn labels(of: &[(&str, &str)]) -> Labels {
     of.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
@@ -12,7 +10,7 @@ fn matches(operator: Operator, of: &[(&str, &str)]) -> bool {
     LabelSelector { requirements: vec![Requirement { key: "app".to_owned(), operator }] }.matches(&labels(of))
 }
 
-fn values(of: &[&str]) -> BTreeSet<String> {
+fn values(of: &[&str]) -> Values {
     of.iter().map(|value| (*value).to_owned()).collect()
 }
 
@@ -36,6 +34,11 @@ fn in_needs_the_key_with_one_of_the_values() {
     assert!(matches(operator.clone(), &[("app", "api")]));
     assert!(!matches(operator.clone(), &[("app", "db")]));
     assert!(!matches(operator, &[]));
+}
+
+#[test]
+fn the_order_of_values_means_nothing_and_one_that_is_given_twice_counts_once() {
+    assert_eq!(Operator::In(values(&["web", "api", "web"])), Operator::In(values(&["api", "web"])));
 }
 
 #[test]

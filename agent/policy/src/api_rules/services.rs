@@ -43,8 +43,8 @@ fn slice(name: &str, service: &str, port: u16, endpoints: Vec<SliceEndpoint>) ->
 }
 
 fn ready(text: &str) -> SliceEndpoint {
-    let addresses = vec![address(text)];
-    SliceEndpoint { addresses, ready: true, serving: true, terminating: false, node: Some("node-b".into()) }
+    let address = address(text);
+    SliceEndpoint { address, ready: true, serving: true, terminating: false, node: Some("node-b".into()) }
 }
 
 impl World {

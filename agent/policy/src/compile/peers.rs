@@ -3,7 +3,7 @@
 //! All of it is made from nothing when nodes change, and where several have one address; else it follows the pods that
 //! came, went or changed, and the blocks of the rules.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub(super) struct Peers {
     /// The addresses whose entries depend on more than the one pod that has them, blocks aside.
     entangled: BTreeSet<IpAddr>,
     /// The pods that have an address of which something else is said.
-    hidden: BTreeMap<IpAddr, ObjectName>,
+    hidden: BTreeMap<IpAddr, Arc<ObjectName>>,
     /// The networks that have an entry for a block's sake alone.
     inherited: BTreeSet<IpNet>,
 }
@@ -45,8 +45,7 @@ impl Peers {
         let blocks = &mut peers.classes.blocks;
         blocks.change(blocks.difference(rules));
 
-        let mut names = Names::default();
-        let mut identities = identities(input, &owners, &mut names);
+        let mut identities = identities(input, &owners);
         for net in peers.classes.blocks.nets() {
             if !identities.contains_key(&net) {
                 peers.inherited.insert(net);
@@ -55,27 +54,28 @@ impl Peers {
         let inherited: Vec<_> =
             peers.inherited.iter().map(|net| (*net, around(*net, |net| identities.get(net)))).collect();
         identities.extend(inherited);
-        let mut addresses = Addresses::new();
-        for (net, identity) in identities {
+        // Together, in their order: so the nodes of the tree are full.
+        let entries = identities.into_iter().map(|(net, identity)| {
             let owner = owner_of(net, &owners);
             if let Some(pod) = owner.filter(|pod| !is_pod(&identity, &pod.name)) {
-                peers.hidden.insert(net.addr(), pod.name.clone());
+                peers.hidden.insert(net.addr(), Arc::clone(&pod.name));
             }
             let class = had.get(&net).map_or(0, |had| had.class);
             let mut address = Address { class, identity };
             peers.classes.put(net, owner, &mut address);
-            addresses.insert(net, address);
-        }
+            (net, address)
+        });
+        let mut addresses: Addresses = entries.collect();
         peers.classes.settle(input.cluster, rules, &Question::default(), &mut addresses);
         (peers, addresses)
     }
 
     /// Whether these changes of pods can be followed: every address in question was and is of one of these pods alone.
     pub(super) fn can_follow(&self, addresses: &Addresses, pods: &[Difference<'_, Pod>]) -> bool {
-        let changed: BTreeSet<&ObjectName> = pods.iter().flat_map(Difference::both).map(|pod| &pod.name).collect();
+        let changed: BTreeSet<&ObjectName> = pods.iter().flat_map(Difference::both).map(|pod| &*pod.name).collect();
         let mut owners: BTreeMap<IpAddr, &ObjectName> = BTreeMap::new();
         for (address, pod) in on_network(pods.iter().filter_map(|pod| pod.after)) {
-            if owners.insert(address, &pod.name).is_some_and(|other| *other != pod.name) {
+            if owners.insert(address, &pod.name).is_some_and(|other| *other != *pod.name) {
                 return false;
             }
         }
@@ -101,7 +101,6 @@ impl Peers {
         let owners: BTreeMap<IpAddr, &Arc<Pod>> = on_network(pods.iter().filter_map(|pod| pod.after)).collect();
         let all: BTreeSet<IpAddr> =
             on_network(pods.iter().flat_map(Difference::both)).map(|(address, _)| address).collect();
-        let mut names = Names::default();
         let mut moved = BTreeSet::new();
         for address in all {
             let net = IpNet::from(address);
@@ -111,7 +110,7 @@ impl Peers {
             }
             let class = had.map(|had| had.class);
             let now = owners.get(&address).map(|pod| {
-                let identity = IdentityRef::Pod(names.of(pod));
+                let identity = IdentityRef::Pod(Arc::clone(&pod.name));
                 let mut address = Address { class: class.unwrap_or(0), identity };
                 self.classes.put(net, Some(pod), &mut address);
                 address
@@ -175,7 +174,7 @@ impl Peers {
     /// The pod that has an address of which it is said who has it.
     fn owner<'a>(&self, net: IpNet, identity: &IdentityRef, cluster: &'a Cluster) -> Option<&'a Arc<Pod>> {
         let name = match identity {
-            IdentityRef::Pod(name) => Some(&**name),
+            IdentityRef::Pod(name) => Some(name),
             _ if self.hidden.is_empty() || net.prefix_len() != net.max_prefix_len() => None,
             _ => self.hidden.get(&net.addr()),
         };
@@ -201,26 +200,12 @@ fn owner_of<'a>(net: IpNet, owners: &BTreeMap<IpAddr, Option<&'a Arc<Pod>>>) -> 
     if net.prefix_len() == net.max_prefix_len() { owners.get(&net.addr()).copied().flatten() } else { None }
 }
 
-/// The names of pods, of which the addresses of one share one.
-#[derive(Default)]
-struct Names<'a>(HashMap<&'a ObjectName, Arc<ObjectName>>);
-
-impl<'a> Names<'a> {
-    fn of(&mut self, pod: &'a Pod) -> Arc<ObjectName> {
-        Arc::clone(self.0.entry(&pod.name).or_insert_with(|| Arc::new(pod.name.clone())))
-    }
-}
-
 fn is_pod(identity: &IdentityRef, pod: &ObjectName) -> bool {
     matches!(identity, IdentityRef::Pod(name) if **name == *pod)
 }
 
 /// Each prefix that has an owner of its own, with who it belongs to.
-fn identities<'a>(
-    input: &Input<'_>,
-    owners: &BTreeMap<IpAddr, Option<&'a Arc<Pod>>>,
-    names: &mut Names<'a>,
-) -> BTreeMap<IpNet, IdentityRef> {
+fn identities(input: &Input<'_>, owners: &BTreeMap<IpAddr, Option<&Arc<Pod>>>) -> BTreeMap<IpNet, IdentityRef> {
     let mut identities: BTreeMap<IpNet, IdentityRef> = BTreeMap::new();
     // Each may replace those before: a host's address says more than a range, a pod's more than a node's.
     for node in input.cluster.nodes.iter() {
@@ -232,7 +217,7 @@ fn identities<'a>(
         }
     }
     for (address, owner) in owners {
-        let identity = owner.map_or(IdentityRef::PodRange, |pod| IdentityRef::Pod(names.of(pod)));
+        let identity = owner.map_or(IdentityRef::PodRange, |pod| IdentityRef::Pod(Arc::clone(&pod.name)));
         identities.insert(IpNet::from(*address), identity);
     }
     for address in input.node_addresses {

@@ -280,7 +280,7 @@ impl<'a> Slices<'a> {
         let those = |state: fn(&SliceEndpoint) -> bool| -> BTreeSet<Backend> {
             let endpoints = endpoints.iter().filter(|(_, endpoint)| state(endpoint));
             endpoints
-                .flat_map(|(port, endpoint)| endpoint.addresses.iter().map(move |address| (*port, *address)))
+                .map(|(port, endpoint)| (*port, endpoint.address))
                 .filter(|(_, address)| address.is_ipv4() == ipv4)
                 .map(|(number, address)| Backend { address, protocol: port.protocol, port: number.get() })
                 .collect()

@@ -198,19 +198,15 @@ fn backends(
     for slice in cluster.endpoint_slices.iter().filter(of_service) {
         for target in slice.ports.iter().filter(|target| target.name == port.name && target.protocol == port.protocol) {
             for endpoint in &slice.endpoints {
-                if only_local && (endpoint.node.is_none() || endpoint.node != subject.pod.node) {
+                let is_elsewhere = endpoint.node.is_none() || endpoint.node != subject.pod.node;
+                if only_local && is_elsewhere || endpoint.address.is_ipv4() != frontend.is_ipv4() {
                     continue;
                 }
-                let addresses = endpoint.addresses.iter().filter(|address| address.is_ipv4() == frontend.is_ipv4());
-                let backends = addresses.map(|address| Backend {
-                    address: *address,
-                    protocol: port.protocol,
-                    port: target.port.get(),
-                });
+                let backend = Backend { address: endpoint.address, protocol: port.protocol, port: target.port.get() };
                 if endpoint.ready {
-                    ready.extend(backends);
+                    ready.push(backend);
                 } else if endpoint.serving && endpoint.terminating {
-                    terminating.extend(backends);
+                    terminating.push(backend);
                 }
             }
         }

@@ -93,7 +93,7 @@ fn selector(selector: &LabelSelector) -> Value {
             _ => {
                 let mut expression = json!({ "key": requirement.key, "operator": operator });
                 if let Some(values) = values {
-                    expression["values"] = json!(values);
+                    expression["values"] = json!(&**values);
                 }
                 expressions.push(expression);
             }

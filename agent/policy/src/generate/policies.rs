@@ -171,7 +171,7 @@ fn selector(random: &mut Random, labels: &[(String, String)], percent_empty: usi
     }
     let requirements = (0..=random.below(2)).map(|_| {
         let (key, value) = random.pick(labels).clone();
-        let values = BTreeSet::from([value, random.pick(labels).1.clone()]);
+        let values = [value, random.pick(labels).1.clone()].into_iter().collect();
         let operator = match random.below(4) {
             0 => Operator::In(values),
             1 => Operator::NotIn(values),

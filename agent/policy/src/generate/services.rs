@@ -108,7 +108,7 @@ impl Words<'_> {
         };
         let ready = random.percent(75);
         let (serving, terminating) = (ready || random.percent(60), !ready && random.percent(60));
-        Some(SliceEndpoint { addresses: vec![address], ready, serving, terminating, node })
+        Some(SliceEndpoint { address, ready, serving, terminating, node })
     }
 }
 

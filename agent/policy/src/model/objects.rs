@@ -69,8 +69,8 @@ pub struct Namespace {
 /// A Pod. What many pods have in common a source shares between them ([`Sharing`](super::Sharing)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
-    /// Its namespace and name.
-    pub name: ObjectName,
+    /// Its namespace and name, which the tables share with it.
+    pub name: Arc<ObjectName>,
     /// Its uid; empty where the source has none.
     pub uid: String,
     /// Its labels.

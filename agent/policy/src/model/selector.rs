@@ -1,6 +1,6 @@
 //! Label selectors, with the API's meaning.
 
-use std::collections::BTreeSet;
+use std::ops::Deref;
 
 use super::Labels;
 
@@ -24,13 +24,34 @@ pub struct Requirement {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operator {
     /// The label is there, and its value is one of these.
-    In(BTreeSet<String>),
+    In(Values),
     /// The label's value is none of these, or the label is not there at all.
-    NotIn(BTreeSet<String>),
+    NotIn(Values),
     /// The label is there, whatever its value.
     Exists,
     /// The label is not there.
     DoesNotExist,
+}
+
+/// Values of a label, in order, each of them once. Most often it is one, in each of thousands of selectors.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Values(Box<[String]>);
+
+impl FromIterator<String> for Values {
+    fn from_iter<I: IntoIterator<Item = String>>(values: I) -> Self {
+        let mut values: Vec<String> = values.into_iter().collect();
+        values.sort_unstable();
+        values.dedup();
+        Self(values.into())
+    }
+}
+
+impl Deref for Values {
+    type Target = [String];
+
+    fn deref(&self) -> &[String] {
+        &self.0
+    }
 }
 
 impl LabelSelector {
@@ -41,11 +62,11 @@ impl LabelSelector {
 
     /// The selector whose `matchLabels` are these.
     pub fn labels<K: Into<String>, V: Into<String>>(labels: impl IntoIterator<Item = (K, V)>) -> Self {
-        let requirements = labels
-            .into_iter()
-            .map(|(key, value)| Requirement { key: key.into(), operator: Operator::In(BTreeSet::from([value.into()])) })
-            .collect();
-        Self { requirements }
+        let of_label = |(key, value): (K, V)| {
+            let values = [value.into()].into_iter().collect();
+            Requirement { key: key.into(), operator: Operator::In(values) }
+        };
+        Self { requirements: labels.into_iter().map(of_label).collect() }
     }
 
     /// Whether an object with these labels is selected.

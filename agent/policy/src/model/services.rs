@@ -59,7 +59,7 @@ pub struct EndpointSlice {
     pub service: Option<String>,
     /// The ports that each of its endpoints has.
     pub ports: Vec<SlicePort>,
-    /// The endpoints.
+    /// The addresses of its endpoints.
     pub endpoints: Vec<SliceEndpoint>,
 }
 
@@ -74,11 +74,12 @@ pub struct SlicePort {
     pub port: NonZeroU16,
 }
 
-/// An entry of `endpoints` of an `EndpointSlice`.
+/// An address of an entry of `endpoints` of an `EndpointSlice`. `kube-proxy` uses the first of an entry alone; others are
+/// taken as backends too, because somebody may use them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SliceEndpoint {
-    /// Its addresses. `kube-proxy` uses the first alone; others are taken as backends too, because somebody may use them.
-    pub addresses: Vec<IpAddr>,
+    /// The address.
+    pub address: IpAddr,
     /// Whether it takes new connections.
     pub ready: bool,
     /// Whether it still answers, be it terminating or not.

@@ -23,6 +23,10 @@ const QUIET: Duration = Duration::from_secs(15);
 const ASKED_AGAIN: u32 = 3;
 const AFTER: Duration = Duration::from_secs(5);
 
+/// So many bytes of an answer are read at a time, at most: some objects, which each connection keeps room for. By itself it
+/// would be six times as much, once a list has come that fast.
+const READ_AT_ONCE: usize = 1 << 16;
+
 /// Why the API server cannot be asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -104,7 +108,9 @@ impl ApiServer {
         tcp.set_keepalive_interval(Some(AFTER));
         tcp.set_keepalive_retries(Some(ASKED_AGAIN));
         let connector = self.config.rustls_https_connector_with_connector(tcp).map_err(failed)?;
-        let transport = hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector);
+        let transport = hyper_util::client::legacy::Client::builder(TokioExecutor::new())
+            .http1_max_buf_size(READ_AT_ONCE)
+            .build(connector);
         let service = ServiceBuilder::new()
             .layer(self.config.base_uri_layer())
             .option_layer(self.config.auth_layer().map_err(failed)?)
