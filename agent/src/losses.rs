@@ -1,7 +1,7 @@
 //! What earlier agents had kept, and is gone.
 //!
 //! A file beside the definitions says that the spool is in use: made behind the first commit to it, and before one that will tell
-//! of a loss. Where it is there, a spool without a segment has lost what it had: the exporter never removes the newest. Where
+//! of a loss; taken away before a new loss of the definitions is marked. Where it is there, a spool without a segment has lost what it had: the exporter never removes the newest. Where
 //! it is gone too, the [definitions](crate::definitions) know of the loss.
 
 use std::{
@@ -50,6 +50,14 @@ impl InUse {
         Ok(Self { path, is_noted })
     }
 
+    /// Takes the note away, where there is one: what it says of a loss that was told must not hold of another.
+    pub(crate) fn forget(folder: &Path) -> io::Result<()> {
+        match durable::remove(&folder.join(FILE_NAME)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+
     /// Whether an agent has noted it.
     pub(crate) fn is_noted(&self) -> bool {
         self.is_noted
@@ -91,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_note_stays() {
+    fn a_note_stays_until_it_is_taken_away() {
         let folder = tempfile::tempdir().unwrap();
         let mut note = InUse::find(folder.path()).unwrap();
         assert!(!note.is_noted());
@@ -100,5 +108,9 @@ mod tests {
             assert!(note.is_noted());
         }
         assert!(InUse::find(folder.path()).unwrap().is_noted());
+        for _ in 0..2 {
+            InUse::forget(folder.path()).unwrap();
+            assert!(!InUse::find(folder.path()).unwrap().is_noted());
+        }
     }
 }

@@ -21,6 +21,8 @@ use podwitness_runtime::durable;
 use podwitness_spool::{Identity, PolicyRule, RuleSet, Trail};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::losses::InUse;
+
 const FILE_NAME: &str = "definitions.jsonl";
 const LOSS_MARK: &str = "definitions.lost";
 
@@ -160,6 +162,7 @@ impl Ledger {
         }
         let mut entries: Vec<Entry> = revision.into_iter().chain(trails).collect();
         if let Some(last) = given {
+            InUse::forget(folder).map_err(disk("forget what is noted beside", &path))?;
             let mark = folder.join(LOSS_MARK);
             durable::replace(&mark, b"", 0o644).map_err(disk("mark the loss of", &mark))?;
             entries.extend(leave_out(last));

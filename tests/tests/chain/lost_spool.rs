@@ -72,6 +72,16 @@ fn segments_that_are_lost_alone_are_told_and_the_chain_of_seals_goes_on() -> Res
 
 #[test]
 fn what_numbers_mean_is_lost_alone_and_told() -> Result<()> {
+    lose_names(Part::Agents)
+}
+
+#[test]
+fn the_definitions_are_lost_alone_and_told() -> Result<()> {
+    lose_names(Part::Definitions)
+}
+
+/// Loses what numbers mean, with this, and nothing else of the spool.
+fn lose_names(part: Part) -> Result<()> {
     let mut scenario = Scenario::new()?.set("seal.interval", "1s");
     let field = Field::make(&scenario)?;
     scenario.start()?;
@@ -83,7 +93,7 @@ fn what_numbers_mean_is_lost_alone_and_told() -> Result<()> {
     };
     wait("it is in the store", || Ok(is_there() == Some(true)))?;
     scenario.stop_agent()?;
-    remove(&scenario, Part::Agents)?;
+    remove(&scenario, part)?;
     scenario.start_agent()?;
     scenario.wait_agent()?;
     let told = scenario.agent()?.log_tail(200);
@@ -138,6 +148,8 @@ enum Part {
     Segments,
     /// What the agent keeps for itself.
     Agents,
+    /// Of that, what numbers mean.
+    Definitions,
 }
 
 /// Removes it. The folder itself is the administrator's, with the groups that the two programs need.
@@ -147,6 +159,7 @@ fn remove(scenario: &Scenario, part: Part) -> Result<()> {
         Part::Whole => spool,
         Part::Segments => spool.join("segments"),
         Part::Agents => spool.join("agent"),
+        Part::Definitions => return Ok(fs::remove_file(spool.join("agent/definitions.jsonl"))?),
     };
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
