@@ -4,7 +4,7 @@
 //!
 //! **By the other slot.** What differs from the content of the slot that is not in force is put into its maps, or into
 //! new ones where that is less work, and then one word is stored (see [`Control`](crate::Control)). No program may be
-//! reading the maps of that slot by then: [`Grace`] has waited for that since the slot went out of force.
+//! reading the maps of that slot by then: [`Grace`](crate::grace::Grace) has seen to that since the slot went out of force.
 //!
 //! **In place.** Where nothing differs but what addresses elsewhere mean, their entries are changed in the maps in force.
 //! No packet sees half of two generations by that. All that a decision looks up besides is the same before and after; of
@@ -106,7 +106,7 @@ impl Slots {
         self.services.fill(slot, in_order(&tables.services.clone().into()))?;
         self.frontends.fill(slot, in_order(&tables.frontends.clone().into()))?;
 
-        // Each update of a map of maps waits until the programs that are running have ended (see `Grace`), some
+        // Each update of a map of maps waits until the programs that are running have ended (see `Grace::wait`), some
         // milliseconds: waiting for all of them at once takes no longer than for one.
         thread::scope(|scope| {
             let puts = [
