@@ -101,6 +101,13 @@ impl Control {
         }
     }
 
+    /// Has the slot that is not in force hold the tables in force too, where it is not known what it holds: as after the
+    /// start of an agent, whose first change would otherwise be the one that waits for new maps.
+    pub fn prepare(&mut self, tables: &Tables) -> Result<(), Error> {
+        let next = Next { generation: self.generation() + 1, edits: None };
+        if self.slots.are_known(next.generation) { Ok(()) } else { self.fill(&next, tables) }
+    }
+
     /// Says what an endpoint whose pod is not known may do: everything, or nothing.
     pub fn set_deny_unknown_endpoints(&self, deny: bool) {
         self.state.set_deny_unknown_endpoints(deny);

@@ -72,6 +72,17 @@ impl Slots {
         })
     }
 
+    /// Whether it is known what the slot of a generation holds.
+    pub(crate) fn are_known(&self, generation: u64) -> bool {
+        let slot = slot(generation);
+        self.addresses.slots[slot].is_some()
+            && self.endpoints.slots[slot].is_some()
+            && self.own_addresses.slots[slot].is_some()
+            && self.policy.slots[slot].is_some()
+            && self.services.slots[slot].is_some()
+            && self.frontends.slots[slot].is_some()
+    }
+
     /// What is to be changed in place for these tables, if that is possible.
     pub(crate) fn edits_in_place(&self, generation: u64, tables: &Tables) -> Option<AddressEdits> {
         let slot = slot(generation);

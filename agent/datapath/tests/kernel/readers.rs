@@ -13,6 +13,7 @@ use std::{
 
 use aya::{
     EbpfLoader,
+    maps::{Array, Map, MapData},
     programs::{SchedClassifier, TestRun as _, TestRunOptions},
 };
 use nix::{
@@ -105,6 +106,38 @@ fn changes_that_follow_each_other_do_not_wait_for_the_kernel() {
         println!("a change takes {change:?}, and the kernel's wait {wait:?}");
         assert!(change < wait / 2, "a change takes {change:?}, and the kernel's wait {wait:?}");
     });
+}
+
+#[test]
+fn what_is_prepared_is_what_is_in_force() {
+    isolated(|| {
+        let mut kernel = kernel();
+        let tables = of_generation(1);
+        let generation = kernel.control.activate(&tables).unwrap();
+        kernel.control.prepare(&tables).unwrap();
+        assert_eq!(kernel.control.generation(), generation, "it is not in force by that");
+        let pair = families()[0].to(families()[0].peer, 444);
+        kernel.send(OUT, &pair.tcp(OUT, SYN, 1));
+        assert_eq!(kernel.denial().0.generation, generation);
+        let prepared = inner_maps(generation + 1);
+        activate_next(&mut kernel);
+        assert_eq!(inner_maps(generation + 1), prepared, "the first change is made by what differs");
+        kernel.send(OUT, &pair.tcp(OUT, SYN, 1));
+        assert_eq!(kernel.denial().0.rule_set, EGRESS_ISOLATING + offset(generation + 1));
+    });
+}
+
+/// The numbers of the maps in the slot of a generation.
+fn inner_maps(generation: u64) -> Vec<u32> {
+    let slot = u32::from(generation % 2 == 1);
+    let inner = |name| {
+        let outer = MapData::from_pin(maps(Path::new(&folder())).join(name)).unwrap();
+        // What user space reads of a map of maps is their numbers.
+        Array::<_, u32>::try_from(Map::Array(outer)).unwrap().get(&slot, 0).unwrap()
+    };
+    let tables =
+        [names::ADDRESSES, names::ENDPOINTS, names::OWN_ADDRESSES, names::POLICY, names::SERVICES, names::FRONTENDS];
+    tables.map(inner).to_vec()
 }
 
 fn kernel() -> Kernel {
