@@ -278,6 +278,9 @@ impl Controller {
         let tables = &self.made.tables;
         let in_force = InForce { revision, tables, faults: &faults, had_hooks: &|index| self.control.had_hooks(index) };
         self.account.enforced(now_us(), in_force);
+        if let Err(error) = debug_span!("prepare").in_scope(|| self.control.prepare(tables)) {
+            tracing::warn!(%error, "the next change of policy takes longer");
+        }
         Ok(faults.len())
     }
 

@@ -34,7 +34,7 @@ const ISOLATED: &str = "PODWITNESS_BENCH_ISOLATED";
 const BPFFS: &str = "/run/bpf";
 /// Changes of each kind, one after the other.
 const REPEATED: usize = 40;
-/// The time between changes of policies: one that comes sooner waits until no program runs by the tables of two before.
+/// The time between changes of policies, so that none has to do with the one before.
 const APART: Duration = Duration::from_millis(100);
 /// How often pods come and go in the storm, and for how long.
 const EVERY: Duration = Duration::from_millis(10);

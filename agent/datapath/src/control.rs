@@ -11,8 +11,8 @@ use nix::fcntl::Flock;
 
 use crate::{
     Error, HookFault, Interface, Tables,
+    grace::Grace,
     hooks::Hooks,
-    load::Grace,
     older::Carry,
     shared_state::SharedState,
     slots::{AddressEdits, Slots},
@@ -40,7 +40,7 @@ pub struct Control {
     pub(crate) hooks: Hooks,
     pub(crate) state: Arc<SharedState>,
     pub(crate) grace: Arc<Grace>,
-    /// Waits until no program runs that has begun before the last change of slots.
+    /// Waits until no program reads by the slot that went out of force last; none where that was so at once.
     pub(crate) leaving: Option<JoinHandle<Result<(), Error>>>,
     /// The connections of an older layout, until no hook runs its programs any more.
     pub(crate) carry: Option<Carry>,
@@ -85,7 +85,7 @@ impl Control {
             return self.slots.edit_in_place(self.generation(), edits);
         }
         if let Some(leaving) = self.leaving.take() {
-            leaving.join().expect("waiting does not panic").or_else(|_| self.grace.wait())?;
+            leaving.join().expect("waiting does not panic").or_else(|_| self.grace.wait_for_readers())?;
         }
         self.slots.fill(next.generation, tables)
     }
@@ -95,9 +95,17 @@ impl Control {
         self.state.set_generation(next.generation);
         if next.edits.is_none() {
             // No program may be reading the slot of the generation before when it is filled the next time.
+            let has_left = self.grace.has_no_readers().unwrap_or(false);
             let grace = Arc::clone(&self.grace);
-            self.leaving = Some(thread::spawn(move || grace.wait()));
+            self.leaving = (!has_left).then(|| thread::spawn(move || grace.wait_for_readers()));
         }
+    }
+
+    /// Has the slot that is not in force hold the tables in force too, where it is not known what it holds: as after the
+    /// start of an agent, whose first change would otherwise be the one that waits for new maps.
+    pub fn prepare(&mut self, tables: &Tables) -> Result<(), Error> {
+        let next = Next { generation: self.generation() + 1, edits: None };
+        if self.slots.are_known(next.generation) { Ok(()) } else { self.fill(&next, tables) }
     }
 
     /// Says what an endpoint whose pod is not known may do: everything, or nothing.
@@ -128,6 +136,9 @@ impl Control {
                 carry.finish();
                 self.carry = None;
             }
+        }
+        if faults.is_empty() && self.hooks.are_all_replaced() {
+            self.grace.set_hooks_tell();
         }
         Ok(faults)
     }

@@ -206,6 +206,12 @@ impl Hooks {
         self.attached.get(&interface).is_some_and(|attached| attached.was_on)
     }
 
+    /// Whether there is no other interface with a hook than those that were given one here.
+    pub(crate) fn are_all_replaced(&self) -> bool {
+        let filtered = self.filtered.as_ref();
+        filtered.is_some_and(|filtered| filtered.iter().all(|index| self.attached.contains_key(index)))
+    }
+
     /// Whether one of the interfaces that could not be hooked has a link from before, with the programs of before.
     pub(crate) fn keeps_links_of(&self, faults: &[HookFault]) -> Result<bool, Error> {
         let names = self.pins.link_names()?;

@@ -27,6 +27,7 @@ mod counters;
 mod denials;
 mod detach;
 mod error;
+mod grace;
 mod hooks;
 mod layout1;
 mod load;

@@ -1,15 +1,10 @@
 //! Loads the programs over the pinned maps.
 
-use std::{
-    io,
-    os::fd::AsFd as _,
-    path::PathBuf,
-    sync::{Arc, Mutex},
-};
+use std::{io, os::fd::AsFd as _, path::PathBuf, sync::Arc};
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, ArrayOfMaps, HashMap, Map, MapData, PerCpuArray},
+    maps::{Array, HashMap, Map, MapData, PerCpuArray},
     programs::SchedClassifier,
 };
 use podwitness_wire::{Connection, ConnectionKey, DenialKey, Event, Settings, names};
@@ -17,6 +12,7 @@ use podwitness_wire::{Connection, ConnectionKey, DenialKey, Event, Settings, nam
 use crate::{
     Control, Error, Outlet,
     denials::Counted,
+    grace::Grace,
     hooks::{Attachment, Hooks},
     older::{self, HandOver, Older},
     pins::{Pins, pin_error, unpin},
@@ -114,7 +110,7 @@ impl Datapath {
         let mut settings: Array<MapData, Settings> =
             take(names::SETTINGS)?.try_into().map_err(Error::map("use", names::SETTINGS))?;
         settings.set(0, options.settings, 0).map_err(Error::map("set", names::SETTINGS))?;
-        let grace = Arc::new(Grace::new(take(names::GRACE)?)?);
+        let grace = Arc::new(Grace::new(&mut take)?);
         let slots = Slots::new(&mut take)?;
         let events = map_data(take(names::EVENTS)?, names::EVENTS)?;
         let info = events.info().map_err(Error::map("look at", names::EVENTS))?;
@@ -165,28 +161,6 @@ impl Datapath {
         let hooks = Hooks::new(pins, options.attachment)?;
         let control = Control { programs, slots, hooks, state, grace, leaving: None, carry, _lock: lock };
         Ok(Self { control, outlet, kept_sizes: kept_sizes.collect(), is_taken_over })
-    }
-}
-
-/// Waits for programs to end.
-pub(crate) struct Grace {
-    outer: Mutex<ArrayOfMaps<MapData, Array<MapData, u32>>>,
-    inner: Array<MapData, u32>,
-}
-
-impl Grace {
-    fn new(map: Map) -> Result<Self, Error> {
-        let outer = ArrayOfMaps::try_from(map).map_err(Error::map("use", names::GRACE))?;
-        let inner = Array::create(1, 0).map_err(Error::map("make", names::GRACE))?;
-        Ok(Self { outer: Mutex::new(outer), inner })
-    }
-
-    /// Returns when every program that was running at the call has ended: the kernel waits for them when a map of maps
-    /// is updated (commit 1ae80cf31938, Linux 4.18).
-    pub(crate) fn wait(&self) -> Result<(), Error> {
-        // Nothing can panic while the lock is held, and the map would be whole if something did.
-        let mut outer = self.outer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        outer.set(0, &self.inner, 0).map_err(Error::map("update", names::GRACE))
     }
 }
 

@@ -8,7 +8,7 @@ use aya::{
 };
 use podwitness_wire::{Event, Learnt, names};
 
-use crate::{Counters, DenialRecord, Error, LossRecord, Position, load::Grace, older::HandOver, records::Records};
+use crate::{Counters, DenialRecord, Error, LossRecord, Position, grace::Grace, older::HandOver, records::Records};
 
 /// How a sweep ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 //!
 //! **By the other slot.** What differs from the content of the slot that is not in force is put into its maps, or into
 //! new ones where that is less work, and then one word is stored (see [`Control`](crate::Control)). No program may be
-//! reading the maps of that slot by then: [`Grace`] has waited for that since the slot went out of force.
+//! reading the maps of that slot by then: [`Grace`](crate::grace::Grace) has seen to that since the slot went out of force.
 //!
 //! **In place.** Where nothing differs but what addresses elsewhere mean, their entries are changed in the maps in force.
 //! No packet sees half of two generations by that. All that a decision looks up besides is the same before and after; of
@@ -72,6 +72,17 @@ impl Slots {
         })
     }
 
+    /// Whether it is known what the slot of a generation holds.
+    pub(crate) fn are_known(&self, generation: u64) -> bool {
+        let slot = slot(generation);
+        self.addresses.slots[slot].is_some()
+            && self.endpoints.slots[slot].is_some()
+            && self.own_addresses.slots[slot].is_some()
+            && self.policy.slots[slot].is_some()
+            && self.services.slots[slot].is_some()
+            && self.frontends.slots[slot].is_some()
+    }
+
     /// What is to be changed in place for these tables, if that is possible.
     pub(crate) fn edits_in_place(&self, generation: u64, tables: &Tables) -> Option<AddressEdits> {
         let slot = slot(generation);
@@ -106,7 +117,7 @@ impl Slots {
         self.services.fill(slot, in_order(&tables.services.clone().into()))?;
         self.frontends.fill(slot, in_order(&tables.frontends.clone().into()))?;
 
-        // Each update of a map of maps waits until the programs that are running have ended (see `Grace`), some
+        // Each update of a map of maps waits until the programs that are running have ended (see `Grace::wait`), some
         // milliseconds: waiting for all of them at once takes no longer than for one.
         thread::scope(|scope| {
             let puts = [

@@ -14,6 +14,20 @@ pub(crate) unsafe fn add(word: *mut u64, amount: u64) {
     unsafe { asm!("lock *(u64 *)({word} + 0) += {amount}", word = in(reg) word, amount = in(reg) amount) }
 }
 
+/// Adds to a word as a full barrier: every CPU sees what comes before in the program before it sees what comes behind. So
+/// it is with each operation that asks for the value (the kernel's `Documentation/atomic_t.txt`, "fully ordered").
+///
+/// # Safety
+///
+/// As for [`add`].
+#[inline(always)]
+pub(crate) unsafe fn add_in_order(word: *mut u64, amount: u64) {
+    // SAFETY: the caller's; the instruction touches nothing else.
+    unsafe {
+        asm!("{add} = atomic_fetch_add((u64 *)({word} + 0), {add})", word = in(reg) word, add = inout(reg) amount => _);
+    }
+}
+
 /// Sets bits and returns the word as it was before.
 ///
 /// # Safety

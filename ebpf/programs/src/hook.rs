@@ -16,6 +16,7 @@ use crate::{
     flow::{DROP, Flow, Outcome, PASS, Snapshot},
     fragments,
     maps::STATE,
+    readers,
     room::{OWN, case, room},
     tables,
 };
@@ -48,7 +49,9 @@ pub(crate) fn run(context: &TcContext, direction: Direction) -> i32 {
         Direction::Egress => Counter::PacketsOut,
         Direction::Ingress => Counter::PacketsIn,
     });
-    match handle(context, direction) {
+    let outcome = if readers::begin() { handle(context, direction) } else { Outcome::Drop };
+    readers::end();
+    match outcome {
         Outcome::Pass => TCX_NEXT,
         Outcome::Drop => {
             count(Counter::PacketsDropped);
@@ -183,7 +186,7 @@ fn begin(flow: &mut Flow, context: &TcContext, direction: Direction) {
     flow.icmp_code = 0;
 }
 
-/// What user space says now.
+/// What user space says now. Who reads tables by it asks between [`readers::begin`] and [`readers::end`].
 #[inline(always)]
 pub(crate) fn snapshot() -> Snapshot {
     let Some(state) = STATE.get_ptr(0) else {

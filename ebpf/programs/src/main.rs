@@ -23,6 +23,7 @@ mod flow;
 mod fragments;
 mod hook;
 mod maps;
+mod readers;
 mod record;
 mod reopen;
 mod room;

@@ -29,6 +29,7 @@ pub(crate) static EVENTS: RingBuf<Event, 8_388_608> = RingBuf::new();
 pub(crate) static COUNTERS: PerCpuArray<u64, { Counter::COUNT }> = PerCpuArray::new();
 
 /// What user space updates to wait until no program runs that began before: the kernel waits for all of them when a map
-/// of maps is updated (commit 1ae80cf31938, Linux 4.18).
+/// of maps is updated (commit 1ae80cf31938, Linux 4.18). Of those that read tables it knows sooner: see
+/// [`readers`](crate::readers).
 #[btf_map(name = "PW_GRACE")]
 pub(crate) static GRACE: ArrayOfMaps<Array<u32, 1>, 1> = ArrayOfMaps::new();

@@ -15,9 +15,9 @@ use crate::{
     atomic,
     connections::has_ended,
     count::count,
-    hook,
+    hook::snapshot,
     maps::{CONNECTIONS, GRACE, SETTINGS},
-    record, services, tables,
+    readers, record, services, tables,
 };
 
 /// Every entry was visited.
@@ -35,7 +35,6 @@ const UDP_STREAM_AFTER_NS: u64 = 2_000_000_000;
 
 struct Sweep {
     now_ns: u64,
-    generation: u64,
     ring_is_full: u64,
 }
 
@@ -46,7 +45,6 @@ pub(crate) fn run() -> i32 {
     let mut sweep = Sweep {
         // SAFETY: the helper has no preconditions.
         now_ns: unsafe { bpf_ktime_get_boot_ns() },
-        generation: hook::snapshot().generation,
         ring_is_full: 0,
     };
     let visit: extern "C" fn(*mut c_void, *const ConnectionKey, *mut Connection, *mut Sweep) -> i64 = visit;
@@ -107,8 +105,8 @@ unsafe fn serve(key: &ConnectionKey, connection: *mut Connection, sweep: &Sweep)
         let has_both = (*connection).packets_out != 0 && (*connection).packets_in != 0;
         let state = if has_both { seen } else { seen & !bits::REPLIED };
         let is_stream = last_ns.saturating_sub((*connection).opened_ns) > UDP_STREAM_AFTER_NS;
-        let is_over = idle_ns >= timeout(&settings.timeouts, key.protocol, state, is_stream)
-            || !tables::has_endpoint(sweep.generation, key.interface);
+        let is_over =
+            idle_ns >= timeout(&settings.timeouts, key.protocol, state, is_stream) || !has_endpoint(key.interface);
         if seen & bits::DEFERRED != 0 {
             return !is_over || forget(key, connection, seen);
         }
@@ -130,6 +128,15 @@ unsafe fn serve(key: &ConnectionKey, connection: *mut Connection, sweep: &Sweep)
         }
         true
     }
+}
+
+/// Whether an interface belongs to an endpoint of the generation in force. It is asked of one entry at a time: a whole sweep
+/// would be a reader for so long that a change of policy had to wait for it.
+#[inline(always)]
+fn has_endpoint(interface: u32) -> bool {
+    let has_endpoint = !readers::begin() || tables::has_endpoint(snapshot().generation, interface);
+    readers::end();
+    has_endpoint
 }
 
 /// How long the connection may be idle in its present state.

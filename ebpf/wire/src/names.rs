@@ -44,6 +44,9 @@ pub const COUNTERS: &str = "PW_COUNTERS";
 /// One slot, updated only to wait until no program runs that began before.
 pub const GRACE: &str = "PW_GRACE";
 
+/// Per-CPU, one word: how many programs are reading the tables of a generation.
+pub const READERS: &str = "PW_READERS";
+
 /// Every map that is pinned.
 pub const MAPS: &[&str] = &[
     STATE,
@@ -61,4 +64,5 @@ pub const MAPS: &[&str] = &[
     EVENTS,
     COUNTERS,
     GRACE,
+    READERS,
 ];

@@ -19,6 +19,7 @@ mod moved_addresses;
 mod others;
 mod pins;
 mod policy;
+mod readers;
 mod reattach;
 mod related;
 mod ring;
