@@ -9,6 +9,7 @@ use std::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -231,8 +232,7 @@ impl Controller {
         let seen =
             Seen { since_us: present.endpoints_since_us, snapshot, endpoints: &endpoints, cluster, node: &self.node };
         debug_span!("account").in_scope(|| self.account.learn(now_us(), seen));
-        self.make(cluster, snapshot, &endpoints);
-        let revision = debug_span!("sha256").in_scope(|| self.revision(cluster));
+        let revision = self.make_all(cluster, snapshot, &endpoints);
         let generation = self.control.generation();
         // Before a record that it applies to can be made.
         let mut trails = trails(cluster, &self.retention);
@@ -284,6 +284,24 @@ impl Controller {
         Ok(faults.len())
     }
 
+    /// Brings the tables and the revision up to the cluster; returns the revision. What names the policies is reckoned beside the
+    /// tables, because it is made over all of their texts.
+    fn make_all(&mut self, cluster: &Arc<Cluster>, snapshot: &Snapshot, endpoints: &[Endpoint]) -> i64 {
+        let known = self.made.revision.as_ref().filter(|(before, _)| before.policies == cluster.policies);
+        if let Some(&(_, revision)) = known {
+            self.make(cluster, snapshot, endpoints);
+            return revision;
+        }
+        let sha256 = thread::scope(|scope| {
+            let sha256 = scope.spawn(|| debug_span!("sha256").in_scope(|| policy_sha256(cluster)));
+            self.make(cluster, snapshot, endpoints);
+            sha256.join().expect("texts can be hashed")
+        });
+        let revision = self.definitions.number_revision(&sha256);
+        self.made.revision = Some((Arc::clone(cluster), revision));
+        revision
+    }
+
     /// Brings the tables up to the cluster.
     fn make(&mut self, cluster: &Arc<Cluster>, snapshot: &Snapshot, endpoints: &[Endpoint]) {
         let Self { node, audits, definitions, made, .. } = self;
@@ -293,18 +311,6 @@ impl Controller {
         let of = Of { cluster, node, audits: *audits };
         let is_different = debug_span!("number").in_scope(|| number(kernel, tables, &changed, of, definitions));
         *is_in_force &= !is_different;
-    }
-
-    /// The revision of the policies, which is reckoned anew where one of them changed.
-    fn revision(&mut self, cluster: &Arc<Cluster>) -> i64 {
-        match &self.made.revision {
-            Some((before, revision)) if before.policies == cluster.policies => *revision,
-            _ => {
-                let revision = self.definitions.number_revision(&policy_sha256(cluster));
-                self.made.revision = Some((Arc::clone(cluster), revision));
-                revision
-            }
-        }
     }
 
     fn hook(&mut self, snapshot: &Snapshot) -> Result<Vec<HookFault>, ApplyError> {

@@ -10,14 +10,13 @@ use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 use std::mem;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
 use super::Input;
 use super::classes::Numbers;
-use crate::model::{EndpointSlice, ObjectName, Protocol, Service, ServicePort, SliceEndpoint, SlicePort};
+use crate::model::{EndpointSlice, ObjectName, Service, ServicePort, SliceEndpoint, SlicePort};
 use crate::rule_set::RuleSet;
 use crate::tables::{
     Backend, Frontend, IdentityRef, MOST_FRONTENDS, PortEntry, PortOutcome, ServiceKind, ServiceTarget, Side, Tables,
@@ -110,7 +109,8 @@ impl Services {
     }
 }
 
-type Backends = Arc<BTreeSet<Backend>>;
+/// In order, and each once.
+type Backends = Arc<[Backend]>;
 
 /// What is behind a frontend.
 #[derive(PartialEq, Eq)]
@@ -160,7 +160,7 @@ impl Targets {
             let only_on = (keeps_source && service.internal_traffic_local).then_some(input.node);
             let backends = known
                 .entry((address.is_ipv4(), only_on))
-                .or_insert_with(|| Arc::new(slices.backends(service, port, address.is_ipv4(), only_on)));
+                .or_insert_with(|| slices.backends(service, port, address.is_ipv4(), only_on));
             let frontend = Frontend { address, protocol: port.protocol, port: number.get() };
             match self.by_frontend.entry(frontend) {
                 Entry::Occupied(_) => self.is_contested = true,
@@ -208,22 +208,17 @@ impl Targets {
     fn on<'a>(&'a self, nets: &'a BTreeSet<IpNet>) -> impl Iterator<Item = Frontend> + 'a {
         let (hosts, wide): (BTreeSet<IpNet>, BTreeSet<IpNet>) =
             nets.iter().partition(|net| net.prefix_len() == net.max_prefix_len());
-        let is_on = move |backends: &BTreeSet<Backend>| {
+        let is_on = move |backends: &[Backend]| {
             wide.iter().any(|net| backends.iter().any(|backend| net.contains(&backend.address)))
                 || if hosts.len() < backends.len() {
-                    hosts.iter().any(|net| backends.range(all_on(net.addr())).next().is_some())
+                    let has = |address| backends.binary_search_by(|backend| backend.address.cmp(&address)).is_ok();
+                    hosts.iter().any(|net| has(net.addr()))
                 } else {
                     backends.iter().any(|backend| hosts.contains(&IpNet::from(backend.address)))
                 }
         };
         self.by_frontend.iter().filter(move |(_, target)| is_on(&target.backends)).map(|(frontend, _)| *frontend)
     }
-}
-
-/// Every backend on an address.
-fn all_on(address: IpAddr) -> RangeInclusive<Backend> {
-    let [first, .., last] = Protocol::ALL;
-    Backend { address, protocol: first, port: 0 }..=Backend { address, protocol: last, port: u16::MAX }
 }
 
 impl Target {
@@ -265,7 +260,7 @@ impl<'a> Slices<'a> {
     }
 
     /// The backends of one family: those that are ready, or else those that are terminating and serve still.
-    fn backends(&self, service: &Service, port: &ServicePort, ipv4: bool, only_on: Option<&str>) -> BTreeSet<Backend> {
+    fn backends(&self, service: &Service, port: &ServicePort, ipv4: bool, only_on: Option<&str>) -> Backends {
         let stands_for = |target: &&SlicePort| target.name == port.name && target.protocol == port.protocol;
         let is_reachable =
             |endpoint: &&SliceEndpoint| only_on.is_none_or(|node| endpoint.node.as_deref() == Some(node));
@@ -286,11 +281,12 @@ impl<'a> Slices<'a> {
                 .collect()
         };
         let ready = those(|endpoint| endpoint.ready);
-        if ready.is_empty() {
+        let chosen = if ready.is_empty() {
             those(|endpoint| !endpoint.ready && endpoint.serving && endpoint.terminating)
         } else {
             ready
-        }
+        };
+        chosen.into_iter().collect()
     }
 }
 
@@ -402,7 +398,7 @@ fn outcome(
     tables: &Tables,
     subject: u32,
     isolating: &RuleSet,
-    backends: &BTreeSet<Backend>,
+    backends: &[Backend],
     decides: impl Fn(&Backend) -> bool,
 ) -> Option<(RuleSet, PortOutcome)> {
     let mut allowing = BTreeSet::new();
