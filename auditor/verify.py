@@ -265,6 +265,9 @@ class File:
             raise ValueError("its metadata are not what they must be")
         if others := {kind for kind, in db().execute("SELECT DISTINCT compression FROM parquet_metadata(?)", [path]).fetchall()} - COMPRESSIONS:
             raise ValueError(f"it is compressed with {', '.join(sorted(others))}")
+        if db().execute("SELECT count(*) FROM parquet_metadata(?) WHERE path_in_schema IN (SELECT unnest(?)) AND least(total_compressed_size, data_page_offset) < 0",
+                        [path, list(COLUMNS[table])]).fetchone()[0]:
+            raise ValueError("a column of it would begin or end before the file does")
         source = f"FROM read_parquet('{path}', file_row_number = true, hive_partitioning = false)"  # FILE lets no quote through, and no `*`
         types = {name: kind for name, kind, *_ in db().execute(f"DESCRIBE SELECT * {source}").fetchall()}
         if wrong := {name for name, kind in COLUMNS[table].items() if types.get(name, kind if name == "balance" else None) != kind}:

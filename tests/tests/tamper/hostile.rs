@@ -6,6 +6,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
+use parquet::file::reader::{FileReader as _, SerializedFileReader};
 use podwitness_seals::document;
 use podwitness_seals::seal::{Gap, Seal};
 use podwitness_tests::sealed_root::golden::{Golden, SEEDS, golden};
@@ -291,6 +293,38 @@ fn a_file_says_the_same_to_every_reader() -> Result<()> {
         assert_found(&root, &golden, what, &expected)?;
     }
     Ok(())
+}
+
+/// A file on which the library of `podwitness verify` panics: a number in its footer that must not be negative, is.
+fn panicking(bytes: &[u8]) -> Result<Vec<u8>> {
+    let footer = bytes.len() - 8 - u32::from_le_bytes(bytes[bytes.len() - 8..][..4].try_into()?) as usize;
+    let read = |bytes: &[u8]| -> Result<()> {
+        let mut file = tempfile::tempfile()?;
+        file.write_all(bytes)?;
+        let file = SerializedFileReader::new(file)?;
+        let columns = file.metadata().file_metadata().schema_descr().columns();
+        let times = columns.iter().position(|column| column.name() == "time").context("it has times")?;
+        Ok(file.get_row_group(0)?.get_column_page_reader(times).map(drop)?)
+    };
+    // The lowest bit of a number of Thrift's compact protocol is its sign.
+    let others = (footer..bytes.len() - 8).map(|at| {
+        let mut other = bytes.to_vec();
+        other[at] ^= 1;
+        other
+    });
+    let panics = |other: &Vec<u8>| catch_unwind(AssertUnwindSafe(|| read(other))).is_err();
+    others.into_iter().find(panics).context("the library panics on nothing: its guard can go")
+}
+
+#[test]
+fn a_file_on_which_a_reader_panics_is_a_finding() -> Result<()> {
+    let golden = golden()?;
+    let mut root = golden.root.clone();
+    for path in [FILE, COVERAGE] {
+        replace(&mut root, path, panicking(&golden.root.objects[path])?);
+    }
+    let expected = all([one("object-contradicts", FILE), one("object-contradicts", COVERAGE)]);
+    assert_found(&root, &golden, "files that make their reader panic", &expected)
 }
 
 #[test]
