@@ -217,10 +217,13 @@ impl Writer {
     /// Refuses what would pass the limit.
     fn make_room(&mut self, needed: u64) -> Result<(), SpoolError> {
         let max_bytes = self.options.max_bytes;
-        if self.bytes_at_most.is_none_or(|bytes| bytes + needed > max_bytes) {
+        // A segment from under a larger limit can go when the next one has begun: it must not keep that from beginning.
+        let excess = self.tail.length.saturating_sub(self.options.segment_bytes);
+        let is_passed = |bytes: u64| (bytes + needed).saturating_sub(excess) > max_bytes;
+        if self.bytes_at_most.is_none_or(is_passed) {
             let bytes = self.folder.list()?.bytes;
             self.bytes_at_most = Some(bytes);
-            if bytes + needed > max_bytes {
+            if is_passed(bytes) {
                 return Err(SpoolError::Full { bytes, needed, max_bytes });
             }
         }

@@ -2,9 +2,11 @@
 
 use std::fs;
 
-use podwitness_spool::{DamageKind, Reader, SpoolError, Writer, newest_origin};
+use podwitness_spool::{DamageKind, Reader, SpoolError, Writer, WriterOptions, newest_origin};
 
-use crate::samples::{Dictionary, SMALL, checkpoint, commit, commit_wide, origin, record, segment, segments, writer};
+use crate::samples::{
+    Dictionary, SMALL, checkpoint, commit, commit_wide, length, origin, record, segment, segments, writer,
+};
 
 fn is_removed<T>(outcome: &Result<T, SpoolError>) -> bool {
     matches!(outcome, Err(SpoolError::Removed { .. }))
@@ -102,4 +104,27 @@ fn what_the_reader_removes_itself_is_no_fault() {
     commit(&mut writer, 20, vec![record("shop", 1)]);
     assert!(reader.next().unwrap().is_some());
     assert!(reader.next().unwrap().is_none());
+}
+
+/// The newest segment is never removed; here it alone is more than there may be.
+#[test]
+fn a_limit_that_was_lowered_below_the_newest_segment_is_kept_when_the_next_one_has_begun() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut before, _) =
+        Writer::open(dir.path(), WriterOptions { segment_bytes: 1 << 19, ..SMALL }, origin("boot-1")).unwrap();
+    commit_wide(&mut before, 1..=20);
+    drop(before);
+    let lowered = WriterOptions { max_bytes: 2 * SMALL.segment_bytes, ..SMALL };
+    assert!(length(&segment(dir.path(), 1)) > lowered.max_bytes);
+    let (mut after, _) = Writer::open(dir.path(), lowered, origin("boot-1")).unwrap();
+    commit(&mut after, 21, vec![record("shop", 1)]);
+    assert_eq!(segments(dir.path()).len(), 2);
+    let full = after.commit(vec![record("shop", 2)], &Dictionary, &checkpoint(22));
+    assert!(matches!(full, Err(SpoolError::Full { .. })), "the limit holds again: {full:?}");
+    let mut reader = Reader::open(dir.path()).unwrap();
+    while let Some(batch) = reader.next().unwrap() {
+        reader.done(batch.end).unwrap();
+    }
+    assert_eq!(segments(dir.path()).len(), 1);
+    commit(&mut after, 22, vec![record("shop", 2)]);
 }
