@@ -25,12 +25,13 @@ fn nodes_whose_spool_is_full_are_left_by_the_uninstall_and_nothing_is_lost() -> 
         let before = ours(cluster)?;
         cluster.install(&["mode=enforce", "config.spool.segmentBytes=64KiB", "config.spool.maxBytes=128KiB"])?;
         let field = cluster.field("full")?;
+        let refusals = || -> Result<Vec<u64>> {
+            NODES.iter().map(|node| cluster.agent_metric(node, "podwitness_agent_spool_refusals_total")).collect()
+        };
+        let refused = refusals()?;
         run(cluster.command("program").args(["stop", "versitygw"]))?;
-        let refusals = |node: &&str| cluster.agent_metric(node, "podwitness_agent_spool_refusals_total");
         let sent = field.send_while(|| {
-            wait("the spools are full", || {
-                Ok(NODES.iter().map(refusals).collect::<Result<Vec<_>>>()?.iter().all(|refusals| *refusals > 0))
-            })
+            wait("the spools are full", || Ok(refusals()?.iter().zip(&refused).all(|(now, before)| now > before)))
         })?;
 
         let mut start = cluster.command("program");
@@ -49,7 +50,8 @@ fn nodes_whose_spool_is_full_are_left_by_the_uninstall_and_nothing_is_lost() -> 
         cluster.verify()?;
         cluster.kubectl(&["delete", "namespace", "full"])?;
         let left = ours(cluster)?;
-        ensure!(before[0] == 0 && left == before, "hooks, and all with the name: {before:?} before, {left:?} left");
+        // What a test before has left behind may have gone meanwhile.
+        ensure!(left[0] == 0 && left[1] <= before[1], "hooks, and all with the name: {before:?} before, {left:?} left");
         Ok(())
     })
 }
