@@ -89,7 +89,7 @@ fn lose_names(part: Part) -> Result<()> {
     let (mut long, local) = open_long(&field)?;
     let is_there = || {
         let evidence = scenario.evidence().ok()?;
-        Some(evidence.events("open").any(|row| row.src.port == Some(local.port())))
+        Some(opens(&evidence, local).next().is_some())
     };
     wait("it is in the store", || Ok(is_there() == Some(true)))?;
     scenario.stop_agent()?;
@@ -108,11 +108,10 @@ fn lose_names(part: Part) -> Result<()> {
     scenario.wait_agent()?;
     let evidence = scenario.stop(0)?;
 
+    are_there_once(&evidence, &sent)?;
     for sent in &sent {
-        let rows = evidence.events("open").filter(|row| row.src.port == Some(sent.local.port())).count();
-        ensure!(rows == openings(&[*sent]), "{sent:?} is there {rows} times");
-        let named = evidence.events("open").filter(|row| row.src.port == Some(sent.local.port()));
-        ensure!(named.into_iter().all(|row| row.src.pod.is_some()), "{sent:?} names its pod");
+        let mut named = opens(&evidence, sent.local);
+        ensure!(named.all(|row| row.src.pod.is_some()), "{sent:?} names its pod");
     }
     // The segment that it is in may have the names still, and has no others.
     let (unknown, known) = ends(&evidence, local)?;
@@ -202,10 +201,7 @@ fn a_loss_is_told_once_wherever_the_agent_that_finds_it_is_killed() -> Result<()
     let told = Desk::over(&scenario)?.texts("SELECT boot FROM coverage WHERE event = 'records-lost'")?;
     let boots: BTreeSet<&String> = told.iter().collect();
     ensure!(told.len() == cases.len() && boots.len() == told.len(), "of {} losses are told {told:?}", cases.len());
-    for sent in &sent {
-        let rows = evidence.events("open").filter(|row| row.src.port == Some(sent.local.port())).count();
-        ensure!(rows == openings(&[*sent]), "{sent:?} is there {rows} times");
-    }
+    are_there_once(&evidence, &sent)?;
     let answer = verify(&scenario)?;
     ensure!(codes(&answer, "findings").is_empty(), "{answer:#}");
     ensure!(codes(&answer, "admissions").get("loss") == Some(&(cases.len() as u64)), "{answer:#}");
@@ -219,6 +215,20 @@ fn open_long(field: &Field) -> Result<(Conversation, SocketAddr)> {
     let Ok(long) = opened else { anyhow::bail!("policy allows it: {opened:?}") };
     let local = long.local();
     Ok((long, local))
+}
+
+/// The records of a connection's beginning.
+fn opens(evidence: &Evidence, local: SocketAddr) -> impl Iterator<Item = &Row> {
+    evidence.events("open").filter(move |row| row.src.port == Some(local.port()))
+}
+
+/// That each of these connections has its records, and no more.
+fn are_there_once(evidence: &Evidence, sent: &[Sent]) -> Result<()> {
+    sent.iter().try_for_each(|sent| {
+        let rows = opens(evidence, sent.local).count();
+        ensure!(rows == openings(&[*sent]), "{sent:?} is there {rows} times");
+        Ok(())
+    })
 }
 
 /// The records of the ends of a connection, one a side: first that of the endpoints that nobody knows any more, where there is
@@ -241,9 +251,7 @@ fn lose(part: Part, interval: &str, is_sealed: bool) -> Result<(Value, Vec<Strin
     let (mut long, local) = open_long(&field)?;
     let there = |sent: &Sent| {
         let evidence = scenario.evidence().ok()?;
-        Some(
-            evidence.events("open").filter(|row| row.src.port == Some(sent.local.port())).count() == openings(&[*sent]),
-        )
+        Some(opens(&evidence, sent.local).count() == openings(&[*sent]))
     };
     wait("all of that is in the store", || Ok(before.iter().all(|sent| there(sent) == Some(true))))?;
 
@@ -280,10 +288,7 @@ fn lose(part: Part, interval: &str, is_sealed: bool) -> Result<(Value, Vec<Strin
 
     let boots: BTreeSet<&str> = evidence.rows().map(|row| row.boot.as_str()).collect();
     ensure!(boots.len() == 2, "{boots:?}");
-    for sent in &before {
-        let rows = evidence.events("open").filter(|row| row.src.port == Some(sent.local.port())).count();
-        ensure!(rows == openings(&[*sent]), "{sent:?} is there {rows} times");
-    }
+    are_there_once(&evidence, &before)?;
     let (unknown, _) = ends(&evidence, local)?;
     ensure!(unknown.is_empty() == (part == Part::Segments), "what numbers mean is lost with the whole alone");
     ensure!(unknown.iter().all(|row| row.policies.is_empty()), "it names what another number stood for");
