@@ -1,8 +1,9 @@
 //! What earlier agents had kept, and is gone.
 //!
-//! A file beside the definitions says that the spool is in use: made behind the first commit to it, and before one that will tell
-//! of a loss; taken away before a new loss of the definitions is marked. Where it is there, a spool without a segment has lost what it had: the exporter never removes the newest. Where
-//! it is gone too, the [definitions](crate::definitions) know of the loss.
+//! A file beside the definitions says that the spool is in use: made behind the first commit to it, and before one that will
+//! tell of a loss; taken away before a new loss of the definitions is marked. Where it is there, a spool without a segment
+//! has lost what it had: the exporter never removes the newest. Where it is gone too, the
+//! [definitions](crate::definitions) know of the loss.
 
 use std::{
     io,

@@ -41,14 +41,21 @@ enum Kind {
 /// Whether the columns of a file of `table` that are read here are there and of their types, and all are compressed as the
 /// format says: else other readers would see another file.
 pub(super) fn check(file: &ParquetMetaData, table: &str) -> Result<()> {
-    let common = [("cluster", Kind::Text), ("node", Kind::Text), ("boot", Kind::Text), ("event", Kind::Text)];
+    let common = [
+        ("cluster", Kind::Text),
+        ("node", Kind::Text),
+        ("boot", Kind::Text),
+        ("event", Kind::Text),
+        ("time", Kind::Time),
+        ("seq", Kind::Number),
+    ];
     let more: &[_] = match table {
         "verdicts" => &[("last_time", Kind::Time), ("namespace", Kind::Text)],
         "policies" => &[("text", Kind::Text), ("text_sha256", Kind::Text)],
         _ => &[],
     };
     let schema = file.file_metadata().schema_descr();
-    for &(name, kind) in common.iter().chain(&[("time", Kind::Time), ("seq", Kind::Number)]).chain(more) {
+    for &(name, kind) in common.iter().chain(more) {
         if kind_of(&schema.column(place(schema, name)?)) != Some(kind) {
             return Err(ParquetError::General(format!("its column `{name}` is of another type")));
         }

@@ -105,26 +105,22 @@ pub(crate) fn recover(folder: &Folder, disk: &dyn Disk, origin: &Origin) -> Resu
     }
     recovered.is_empty = newest.is_none();
     if recovered.is_empty {
-        let done = done_before(folder)?;
-        let state = State { tail: behind(done), ..State::default() };
-        return Ok((state, recovered));
+        return Ok((State { tail: behind_cursor(folder)?, ..State::default() }, recovered));
     }
     behind_headless(State::default(), headless, newest, recovered)
 }
 
-/// How far the reader is done with segments that nobody has any more, so that their numbers are not given again: they would
-/// lie before its cursor.
-fn done_before(folder: &Folder) -> Result<Option<Position>, SpoolError> {
-    match cursor::load(folder) {
-        // It is the reader's, who says so.
-        Err(SpoolError::CursorDamaged { .. }) => Ok(None),
-        done => done,
-    }
-}
-
-fn behind(done: Option<Position>) -> Tail {
-    let Position { segment, offset } = done.unwrap_or(Position { segment: 0, offset: 0 });
-    Tail { number: segment, committed: offset, length: offset, open: None }
+/// Where the reader is done with segments that nobody has any more: were their numbers given again, these would lie before
+/// its cursor.
+fn behind_cursor(folder: &Folder) -> Result<Tail, SpoolError> {
+    Ok(match cursor::load(folder) {
+        Ok(Some(Position { segment, offset })) => {
+            Tail { number: segment, committed: offset, length: offset, open: None }
+        }
+        // Damage is the reader's to tell.
+        Ok(None) | Err(SpoolError::CursorDamaged { .. }) => Tail::default(),
+        Err(error) => return Err(error),
+    })
 }
 
 struct Headless {
