@@ -24,7 +24,7 @@ use tracing::debug_span;
 
 use crate::{
     coverage::{Account, InForce, Seen, SourceState, Statements, now_us, utc_us},
-    definitions::{self, Definitions, LedgerError},
+    definitions::{Definitions, LedgerError},
     metrics::Metrics,
     numbering::{Of, number},
     step::Step,
@@ -254,7 +254,7 @@ impl Controller {
             Step::Switched.reached();
             *is_in_force = true;
             self.statements.in_force(now_us(), revision, cluster);
-            self.definitions.set_present(definitions::Present::of(generation, tables));
+            self.definitions.set_present(generation, tables);
             self.metrics.in_force(generation, revision);
             if let Some(learnt) = present.oldest_change {
                 self.metrics.applied_within(learnt.elapsed());

@@ -12,6 +12,7 @@ use podwitness_policy::{
     Changed, Cluster, EndpointTable, IdentityRef, ObjectName, Pod, PortEntry, PortOutcome, Protocol, RuleSet,
     ServiceKind, ServiceTarget, Side, Tables,
 };
+use podwitness_sorted::{Edit, SortedList};
 use podwitness_spool as spool;
 use podwitness_wire::{
     Address, AddressEntry, EndpointEntry, Frontend, Frontends, OwnAddressKey, PolicyEntry, PolicyKeyData, ServiceEntry,
@@ -42,18 +43,14 @@ pub(crate) fn number(
     renew(changed.endpoints, &mut |kernel| {
         let endpoints = tables.endpoints.iter();
         let own = endpoints.clone().flat_map(|(&interface, endpoint)| {
-            endpoint.addresses.iter().map(move |&own| OwnAddressKey { interface, address: address(own) })
+            endpoint.addresses.iter().map(move |&own| (OwnAddressKey { interface, address: address(own) }, 0))
         });
-        let mut own: Vec<OwnAddressKey> = own.collect();
-        own.sort_unstable();
-        let endpoints = endpoints.map(|(&interface, endpoint)| (interface, numbering.endpoint(endpoint))).collect();
         let is_other_own = replace(&mut kernel.own_addresses, own);
+        let endpoints = endpoints.map(|(&interface, endpoint)| (interface, numbering.endpoint(endpoint)));
         replace(&mut kernel.endpoints, endpoints) || is_other_own
     });
     renew(changed.ports, &mut |kernel| {
-        let mut policy: Vec<_> = tables.ports.iter().map(|entry| numbering.policy(entry)).collect();
-        policy.sort_unstable_by_key(|(prefix, _)| *prefix);
-        replace(&mut kernel.policy, policy)
+        replace(&mut kernel.policy, tables.ports.iter().map(|entry| numbering.policy(entry)))
     });
     renew(changed.services, &mut |kernel| replace(&mut kernel.services, services(tables, definitions)));
     renew(changed.backends, &mut |kernel| replace(&mut kernel.frontends, frontends(tables)));
@@ -71,14 +68,17 @@ pub(crate) struct Of<'a> {
     pub(crate) audits: bool,
 }
 
-/// Puts something in the place of something else; returns whether it is different.
-fn replace<T: PartialEq>(place: &mut T, with: T) -> bool {
-    let is_different = *place != with;
-    *place = with;
-    is_different
+/// Puts entries, each key once, in the place of others; returns whether anything is different.
+fn replace<K: Copy + Ord, V: Copy + PartialEq>(
+    place: &mut SortedList<(K, V)>,
+    with: impl Iterator<Item = (K, V)>,
+) -> bool {
+    let mut entries: Vec<(K, V)> = with.collect();
+    entries.sort_unstable_by_key(|(key, _)| *key);
+    place.become_these(entries)
 }
 
-fn frontends(tables: &Tables) -> Vec<(TransportAddress, Frontends)> {
+fn frontends(tables: &Tables) -> impl Iterator<Item = (TransportAddress, Frontends)> {
     let of_backend = |behind: &[podwitness_policy::Frontend]| {
         let mut frontends = Frontends::default();
         for (place, frontend) in frontends.list.iter_mut().zip(behind) {
@@ -87,19 +87,13 @@ fn frontends(tables: &Tables) -> Vec<(TransportAddress, Frontends)> {
         }
         frontends
     };
-    let mut frontends: Vec<_> = tables
-        .backends
-        .iter()
-        .map(|(backend, behind)| {
-            (transport_address(backend.address, backend.port, backend.protocol), of_backend(behind))
-        })
-        .collect();
-    frontends.sort_unstable_by_key(|(backend, _)| *backend);
-    frontends
+    tables.backends.iter().map(move |(backend, behind)| {
+        (transport_address(backend.address, backend.port, backend.protocol), of_backend(behind))
+    })
 }
 
-fn services(tables: &Tables, definitions: &Definitions) -> Vec<(TransportAddress, ServiceEntry)> {
-    let entry = |target: &ServiceTarget| {
+fn services(tables: &Tables, definitions: &Definitions) -> impl Iterator<Item = (TransportAddress, ServiceEntry)> {
+    let entry = move |target: &ServiceTarget| {
         let kind = match target.kind {
             ServiceKind::Empty => service_kind::EMPTY,
             ServiceKind::Alike => service_kind::ALIKE,
@@ -109,15 +103,9 @@ fn services(tables: &Tables, definitions: &Definitions) -> Vec<(TransportAddress
         let service = definitions.number_service(&target.service);
         ServiceEntry { service, class: target.class, port: target.port, kind, zero: 0 }
     };
-    let mut services: Vec<_> = tables
-        .services
-        .iter()
-        .map(|(frontend, target)| {
-            (transport_address(frontend.address, frontend.port, frontend.protocol), entry(target))
-        })
-        .collect();
-    services.sort_unstable_by_key(|(frontend, _)| *frontend);
-    services
+    tables.services.iter().map(move |(frontend, target)| {
+        (transport_address(frontend.address, frontend.port, frontend.protocol), entry(target))
+    })
 }
 
 struct Numbering<'a> {
@@ -151,15 +139,15 @@ impl<'a> Numbering<'a> {
             });
             let after = if net == everything { Some(after.unwrap_or_default()) } else { after };
             let prefix = prefix(&net);
-            let place = kernel.addresses.binary_search_by_key(&prefix, |(prefix, _)| *prefix);
-            if place.ok().map(|there| kernel.addresses[there].1) != after {
+            if kernel.addresses.get(&prefix).map(|(_, entry)| *entry) != after {
                 edits.push((prefix, after));
             }
         }
         edits.sort_unstable_by_key(|(prefix, _)| *prefix);
-        if !edits.is_empty() {
-            kernel.addresses = edited(&kernel.addresses, &edits).into();
-        }
+        kernel.addresses.edit(edits.iter().map(|(prefix, entry)| match entry {
+            Some(entry) => Edit::Put((*prefix, *entry)),
+            None => Edit::Take(prefix),
+        }));
         !edits.is_empty()
     }
 
@@ -251,26 +239,6 @@ struct NumberedPod {
     incarnation: u32,
     /// Whatever its labels.
     owner: u32,
-}
-
-/// The entries behind some edits; both are in order.
-fn edited(
-    before: &[(AddressPrefix, AddressEntry)],
-    edits: &[(AddressPrefix, Option<AddressEntry>)],
-) -> Vec<(AddressPrefix, AddressEntry)> {
-    let mut after = Vec::with_capacity(before.len() + edits.len());
-    let mut rest = before;
-    for (prefix, entry) in edits {
-        let (untouched, behind) = rest.split_at(rest.partition_point(|(other, _)| other < prefix));
-        after.extend_from_slice(untouched);
-        after.extend(entry.map(|entry| (*prefix, entry)));
-        rest = match behind {
-            [(first, _), behind @ ..] if first == prefix => behind,
-            behind => behind,
-        };
-    }
-    after.extend_from_slice(rest);
-    after
 }
 
 fn text(word: Option<&Arc<str>>) -> String {

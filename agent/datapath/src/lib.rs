@@ -53,4 +53,4 @@ pub use outlet::{Outlet, Sweep};
 pub use pins::has_maps;
 pub use privileges::check_privileges;
 pub use ring::Position;
-pub use tables::{AddressPrefix, PolicyPrefix, Shared, Tables};
+pub use tables::{AddressPrefix, PolicyPrefix, Tables};

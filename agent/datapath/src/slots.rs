@@ -28,7 +28,7 @@ use crate::{
     Error,
     tables::{AddressPrefix, Tables},
 };
-use kept::{Edit, Entries, Kept, edits, in_order};
+use kept::{Edit, Entries, Kept, edits};
 
 type Addresses = LpmTrie<MapData, Address, AddressEntry>;
 type Endpoints = HashMap<MapData, u32, EndpointEntry>;
@@ -87,7 +87,7 @@ impl Slots {
     pub(crate) fn edits_in_place(&self, generation: u64, tables: &Tables) -> Option<AddressEdits> {
         let slot = slot(generation);
         let is_rest_alike = self.endpoints.has(slot, &tables.endpoints)
-            && self.own_addresses.has(slot, &own_addresses(tables))
+            && self.own_addresses.has(slot, &tables.own_addresses)
             && self.policy.has(slot, &tables.policy)
             && self.services.has(slot, &tables.services)
             && self.frontends.has(slot, &tables.frontends);
@@ -95,11 +95,10 @@ impl Slots {
             return None;
         }
         let filled = self.addresses.slots[slot].as_ref()?;
-        let after = in_order(&tables.addresses);
-        let edits = edits(&filled.entries, &after);
+        let edits = edits(&filled.entries, &tables.addresses);
         let is_elsewhere = |edit: &Edit<_, AddressEntry>| edit.before.iter().chain(&edit.after).all(is_elsewhere);
-        let is_possible = filled.takes(after.len(), edits.len()) && edits.iter().all(is_elsewhere);
-        is_possible.then_some(AddressEdits { edits, after })
+        let is_possible = filled.takes(tables.addresses.len(), edits.len()) && edits.iter().all(is_elsewhere);
+        is_possible.then(|| AddressEdits { edits, after: tables.addresses.clone() })
     }
 
     /// Changes the maps of the generation in force.
@@ -110,12 +109,12 @@ impl Slots {
     /// Has the slot of a generation that is not in force hold these tables. No program may be reading its maps.
     pub(crate) fn fill(&mut self, generation: u64, tables: &Tables) -> Result<(), Error> {
         let slot = slot(generation);
-        self.addresses.fill(slot, in_order(&tables.addresses))?;
-        self.endpoints.fill(slot, in_order(&tables.endpoints.clone().into()))?;
-        self.own_addresses.fill(slot, in_order(&own_addresses(tables).into()))?;
-        self.policy.fill(slot, in_order(&tables.policy.clone().into()))?;
-        self.services.fill(slot, in_order(&tables.services.clone().into()))?;
-        self.frontends.fill(slot, in_order(&tables.frontends.clone().into()))?;
+        self.addresses.fill(slot, &tables.addresses)?;
+        self.endpoints.fill(slot, &tables.endpoints)?;
+        self.own_addresses.fill(slot, &tables.own_addresses)?;
+        self.policy.fill(slot, &tables.policy)?;
+        self.services.fill(slot, &tables.services)?;
+        self.frontends.fill(slot, &tables.frontends)?;
 
         // Each update of a map of maps waits until the programs that are running have ended (see `Grace::wait`), some
         // milliseconds: waiting for all of them at once takes no longer than for one.
@@ -159,10 +158,8 @@ impl<M: Kept> Table<M> {
         Ok(Self { name, outer, slots: [None, None] })
     }
 
-    fn has(&self, slot: usize, entries: &[(M::Key, M::Value)]) -> bool {
-        let is_alike =
-            |filled: &Filled<M>| **filled.entries == *entries || *filled.entries == *in_order(&entries.to_vec().into());
-        self.slots[slot].as_ref().is_some_and(is_alike)
+    fn has(&self, slot: usize, entries: &Entries<M>) -> bool {
+        self.slots[slot].as_ref().is_some_and(|filled| filled.entries == *entries)
     }
 
     /// Changes the map of a slot, so that it has these entries.
@@ -175,15 +172,15 @@ impl<M: Kept> Table<M> {
     }
 
     /// Has a map with these entries for a slot: its own, or a new one that is not put there yet.
-    fn fill(&mut self, slot: usize, entries: Entries<M>) -> Result<(), Error> {
+    fn fill(&mut self, slot: usize, entries: &Entries<M>) -> Result<(), Error> {
         if let Some(filled) = &self.slots[slot] {
-            let edits = edits(&filled.entries, &entries);
+            let edits = edits(&filled.entries, entries);
             if filled.takes(entries.len(), edits.len()) {
-                return self.edit(slot, &edits, entries);
+                return self.edit(slot, &edits, entries.clone());
             }
         }
         // What is in the slot is not touched before another map takes its place.
-        let filled = Filled::new(entries).map_err(Error::map("make", self.name))?;
+        let filled = Filled::new(entries.clone()).map_err(Error::map("make", self.name))?;
         self.slots[slot] = Some(filled);
         Ok(())
     }
@@ -237,10 +234,6 @@ impl<M: Kept> Filled<M> {
 
 fn slot(generation: u64) -> usize {
     usize::from(generation & 1 == 1)
-}
-
-fn own_addresses(tables: &Tables) -> Vec<(OwnAddressKey, u32)> {
-    tables.own_addresses.iter().map(|key| (*key, 0)).collect()
 }
 
 /// Whether an address is looked up as a packet's peer alone, and once for each decision. One of an endpoint here is not:

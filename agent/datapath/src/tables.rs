@@ -1,10 +1,6 @@
 //! What one generation of compiled policy holds.
 
-use std::{
-    ops::{Deref, DerefMut},
-    sync::Arc,
-};
-
+use podwitness_sorted::SortedList;
 use podwitness_wire::{
     Address, AddressEntry, EndpointEntry, Frontends, OwnAddressKey, PolicyEntry, PolicyKeyData, ServiceEntry,
     TransportAddress, ipv4_mapped,
@@ -37,49 +33,19 @@ pub struct PolicyPrefix {
     pub bits: u32,
 }
 
-/// A list that is copied when it is changed while somebody else has it too. A clone costs nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shared<T>(Arc<Vec<T>>);
-
-impl<T> Default for Shared<T> {
-    fn default() -> Self {
-        Self(Arc::default())
-    }
-}
-
-impl<T> From<Vec<T>> for Shared<T> {
-    fn from(list: Vec<T>) -> Self {
-        Self(Arc::new(list))
-    }
-}
-
-impl<T> Deref for Shared<T> {
-    type Target = Vec<T>;
-
-    fn deref(&self) -> &Vec<T> {
-        &self.0
-    }
-}
-
-impl<T: Clone> DerefMut for Shared<T> {
-    fn deref_mut(&mut self) -> &mut Vec<T> {
-        Arc::make_mut(&mut self.0)
-    }
-}
-
-/// What one generation holds. No table has a key twice; it costs less where keys are in order.
+/// What one generation holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tables {
     /// What each address means, by the longest prefix.
-    pub addresses: Shared<(AddressPrefix, AddressEntry)>,
+    pub addresses: SortedList<(AddressPrefix, AddressEntry)>,
     /// The endpoints by interface index.
-    pub endpoints: Vec<(u32, EndpointEntry)>,
-    /// From which addresses each endpoint may send.
-    pub own_addresses: Vec<OwnAddressKey>,
+    pub endpoints: SortedList<(u32, EndpointEntry)>,
+    /// From which addresses each endpoint may send; the value is 0.
+    pub own_addresses: SortedList<(OwnAddressKey, u32)>,
     /// What allows what.
-    pub policy: Vec<(PolicyPrefix, PolicyEntry)>,
+    pub policy: SortedList<(PolicyPrefix, PolicyEntry)>,
     /// What stands behind the Services' addresses.
-    pub services: Vec<(TransportAddress, ServiceEntry)>,
+    pub services: SortedList<(TransportAddress, ServiceEntry)>,
     /// Through which of them the endpoints on this node may be reached.
-    pub frontends: Vec<(TransportAddress, Frontends)>,
+    pub frontends: SortedList<(TransportAddress, Frontends)>,
 }

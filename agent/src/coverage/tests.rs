@@ -99,7 +99,7 @@ impl Node {
         };
         self.account.learn(now, seen);
         let entry = EndpointEntry { flags, ..EndpointEntry::default() };
-        let tables = KernelTables { endpoints: vec![(7, entry)], ..KernelTables::default() };
+        let tables = KernelTables { endpoints: [(7, entry)].into_iter().collect(), ..KernelTables::default() };
         self.account
             .enforced(now + 1, InForce { revision: 3, tables: &tables, faults, had_hooks: &|_| self.had_hooks });
         coverage(&self.journal)

@@ -17,13 +17,14 @@ mod ledger;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::Path,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use podwitness_datapath::{AddressPrefix, Shared, Tables};
+use podwitness_datapath::{AddressPrefix, Tables};
 use podwitness_policy::ObjectName;
+use podwitness_sorted::SortedList;
 use podwitness_spool::{Definitions as _, Identity, Revision, RuleSet, Trail};
 use podwitness_wire::{Address, AddressEntry, Known, address_flags, endpoint_flags};
 
@@ -39,35 +40,37 @@ pub(crate) struct Definitions {
 
 /// What is known at present, for records whose decision did not rest on it or came before it: what the tables in force say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Present {
+struct Present {
     /// The generation of these tables, 0 where there are none.
     generation: u64,
     /// The identity behind each hooked interface whose pod is known.
     by_interface: HashMap<u32, u32>,
     /// What the addresses mean.
-    addresses: Shared<(AddressPrefix, AddressEntry)>,
+    addresses: SortedList<(AddressPrefix, AddressEntry)>,
     /// Where there are pods, also such that are not known.
-    pod_ranges: Vec<AddressPrefix>,
+    pod_ranges: BTreeSet<AddressPrefix>,
 }
 
 impl Present {
-    /// What tables say, whose addresses must be in order.
-    pub(crate) fn of(generation: u64, tables: &Tables) -> Self {
+    /// Takes in what tables say.
+    fn become_that_of(&mut self, generation: u64, tables: &Tables) {
         let known = tables.endpoints.iter().filter(|(_, entry)| entry.flags & endpoint_flags::KNOWN != 0);
-        let ranges = tables.addresses.iter().filter(|(_, entry)| entry.flags & address_flags::POD_RANGE != 0);
-        Self {
-            generation,
-            by_interface: known.map(|(interface, entry)| (*interface, entry.identity)).collect(),
-            pod_ranges: ranges.map(|(prefix, _)| *prefix).collect(),
-            addresses: tables.addresses.clone(),
+        self.by_interface = known.map(|(interface, entry)| (*interface, entry.identity)).collect();
+        let is_range = |entry: &&(AddressPrefix, AddressEntry)| entry.1.flags & address_flags::POD_RANGE != 0;
+        for (before, after) in self.addresses.differences(&tables.addresses) {
+            if let Some((prefix, _)) = before.filter(is_range) {
+                self.pod_ranges.remove(prefix);
+            }
+            self.pod_ranges.extend(after.filter(is_range).map(|(prefix, _)| *prefix));
         }
+        self.addresses = tables.addresses.clone();
+        self.generation = generation;
     }
 
     /// What is said of a single address.
     fn at(&self, address: &Address) -> Option<&AddressEntry> {
         let prefix = AddressPrefix { address: *address, bits: 128 };
-        let place = self.addresses.binary_search_by_key(&prefix, |(prefix, _)| *prefix).ok()?;
-        Some(&self.addresses[place].1)
+        self.addresses.get(&prefix).map(|(_, entry)| entry)
     }
 
     fn pod_at(&self, address: &Address) -> Option<u32> {
@@ -256,8 +259,8 @@ impl Definitions {
     }
 
     /// Replaces what is known at present.
-    pub(crate) fn set_present(&self, present: Present) {
-        self.write().present = present;
+    pub(crate) fn set_present(&self, generation: u64, tables: &Tables) {
+        self.write().present.become_that_of(generation, tables);
     }
 
     /// Says what namespaces ask for from now on, and writes it.

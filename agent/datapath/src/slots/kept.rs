@@ -1,9 +1,10 @@
 //! The kinds of maps that tables are kept in, and what is between two contents of one.
 
 use aya::maps::{HashMap, InnerMap, LpmTrie, MapData, MapError, lpm_trie::Key};
+use podwitness_sorted::SortedList;
 use podwitness_wire::{Address, AddressEntry, PolicyEntry, PolicyKeyData};
 
-use crate::tables::{AddressPrefix, PolicyPrefix, Shared};
+use crate::tables::{AddressPrefix, PolicyPrefix};
 
 /// `BPF_F_NO_PREALLOC`, which tries must have.
 const NO_PREALLOCATION: u32 = 1;
@@ -63,78 +64,25 @@ macro_rules! trie {
 trie!(AddressPrefix, address: Address => AddressEntry);
 trie!(PolicyPrefix, data: PolicyKeyData => PolicyEntry);
 
-/// The entries of a table, in the order of their keys.
-pub(super) type Entries<M> = Shared<(<M as Kept>::Key, <M as Kept>::Value)>;
-
-/// The entries in the order of their keys.
-pub(super) fn in_order<K: Copy + Ord, V: Copy>(entries: &Shared<(K, V)>) -> Shared<(K, V)> {
-    let mut entries = entries.clone();
-    if !entries.is_sorted_by_key(|(key, _)| *key) {
-        entries.sort_unstable_by_key(|(key, _)| *key);
-    }
-    entries
-}
+/// The entries of a table.
+pub(super) type Entries<M> = SortedList<(<M as Kept>::Key, <M as Kept>::Value)>;
 
 /// One entry's way from one content to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Edit<K, V> {
     pub(crate) key: K,
     pub(crate) before: Option<V>,
     pub(crate) after: Option<V>,
 }
 
-/// All that differs between two contents, both in order.
-pub(super) fn edits<K: Copy + Ord, V: Copy + PartialEq>(before: &[(K, V)], after: &[(K, V)]) -> Vec<Edit<K, V>> {
-    let (mut old, mut new) = (before.iter().copied().peekable(), after.iter().copied().peekable());
-    let mut edits = Vec::new();
-    if std::ptr::eq(before, after) {
-        return edits;
-    }
-    loop {
-        let (key, before, after) = match (old.peek(), new.peek()) {
-            (None, None) => return edits,
-            (Some(&(key, _)), None) => (key, old.next(), None),
-            (None, Some(&(key, _))) => (key, None, new.next()),
-            (Some(&(gone, _)), Some(&(came, _))) => {
-                let key = gone.min(came);
-                (key, old.next_if(|(next, _)| *next == key), new.next_if(|(next, _)| *next == key))
-            }
-        };
-        let (before, after) = (before.map(|(_, value)| value), after.map(|(_, value)| value));
-        if before != after {
-            edits.push(Edit { key, before, after });
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn edit(key: u32, before: Option<u32>, after: Option<u32>) -> Edit<u32, u32> {
-        Edit { key, before, after }
-    }
-
-    #[test]
-    fn edits_are_what_differs() {
-        let before = [(1, 10), (2, 20), (4, 40), (7, 70)];
-        let after = [(0, 0), (2, 20), (4, 41), (5, 50), (9, 90)];
-        let expected = [
-            edit(0, None, Some(0)),
-            edit(1, Some(10), None),
-            edit(4, Some(40), Some(41)),
-            edit(5, None, Some(50)),
-            edit(7, Some(70), None),
-            edit(9, None, Some(90)),
-        ];
-        assert_eq!(edits(&before, &after), expected);
-        assert_eq!(edits(&before, &before), []);
-        assert_eq!(edits(&[], &[(3, 3)]), [edit(3, None, Some(3))]);
-        assert_eq!(edits(&[(3, 3)], &[]), [edit(3, Some(3), None)]);
-    }
-
-    #[test]
-    fn entries_are_put_in_order() {
-        assert_eq!(*in_order(&vec![(2, 'b'), (1, 'a'), (3, 'c')].into()), [(1, 'a'), (2, 'b'), (3, 'c')]);
-    }
+/// All that differs between two contents.
+pub(super) fn edits<K: Copy + Ord, V: Copy + PartialEq>(
+    before: &SortedList<(K, V)>,
+    after: &SortedList<(K, V)>,
+) -> Vec<Edit<K, V>> {
+    let edit = |before: Option<&(K, V)>, after: Option<&(K, V)>| {
+        let (key, _) = *before.or(after)?;
+        Some(Edit { key, before: before.map(|(_, value)| *value), after: after.map(|(_, value)| *value) })
+    };
+    before.differences(after).filter_map(|(before, after)| edit(before, after)).collect()
 }

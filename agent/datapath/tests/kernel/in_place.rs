@@ -38,9 +38,9 @@ fn with_peers(change: impl Fn(&mut AddressEntry)) -> Tables {
 }
 
 fn without_peers() -> Tables {
-    let mut tables = World::isolated().tables();
-    tables.addresses.retain(|(_, entry)| entry.identity != PEER_IDENTITY);
-    tables
+    let tables = World::isolated().tables();
+    let others = tables.addresses.iter().filter(|(_, entry)| entry.identity != PEER_IDENTITY);
+    Tables { addresses: others.copied().collect(), ..tables }
 }
 
 #[test]
@@ -110,7 +110,7 @@ impl Held {
             addresses: tables.addresses.iter().copied().collect(),
             policy: tables.policy.iter().copied().collect(),
             endpoints: tables.endpoints.iter().copied().collect(),
-            own_addresses: tables.own_addresses.iter().map(|key| (*key, 0)).collect(),
+            own_addresses: tables.own_addresses.iter().copied().collect(),
             services: tables.services.iter().copied().collect(),
         }
     }
@@ -144,7 +144,7 @@ fn hash<K: aya::Pod + Ord, V: aya::Pod>(name: &str, slot: u32) -> BTreeMap<K, V>
     map.iter().map(Result::unwrap).collect()
 }
 
-/// Tables of a few of many things, in no order.
+/// Tables of a few of many things.
 fn random_tables(random: &mut fastrand::Rng) -> Tables {
     let mut tables = if random.bool() { World::isolated() } else { World::open() }.tables();
     let many = random.usize(0..400);
@@ -153,15 +153,15 @@ fn random_tables(random: &mut fastrand::Rng) -> Tables {
         let address = address([10, 9, high, low].into());
         let interface = if random.u8(..) == 0 { 5 } else { 0 };
         let entry = AddressEntry { class: random.u32(0..3), identity: host, interface, ..OTHER };
-        tables.addresses.push((AddressPrefix { address, bits: 128 }, entry));
+        tables.addresses.put((AddressPrefix { address, bits: 128 }, entry));
     }
     for number in 0..random.u32(0..40) {
         let data = PolicyKeyData::new(7, random.u32(0..50) * 64 + number, 6, 443);
-        tables.policy.push((PolicyPrefix { data, bits: 96 }, PolicyEntry { rule_set: number, outcome: 0 }));
+        tables.policy.put((PolicyPrefix { data, bits: 96 }, PolicyEntry { rule_set: number, outcome: 0 }));
         let frontend = TransportAddress { address: address([10, 8, 0, 1].into()), port: 1, protocol: 6, zero: 0 };
         let port = u16::try_from(number).unwrap() + random.u16(0..2) * 100;
         let entry = ServiceEntry { service: random.u32(0..3), ..ServiceEntry::default() };
-        tables.services.push((TransportAddress { port, ..frontend }, entry));
+        tables.services.put((TransportAddress { port, ..frontend }, entry));
     }
     tables
 }
@@ -184,11 +184,11 @@ fn the_maps_in_force_hold_what_was_put_in_force_whatever_came_before() {
                 if tables.addresses.is_empty() || random.bool() {
                     let [.., low] = random.u32(..).to_be_bytes();
                     let prefix = AddressPrefix { address: address([10, 7, 0, low].into()), bits: 128 };
-                    tables.addresses.retain(|(other, _)| *other != prefix);
-                    tables.addresses.push((prefix, AddressEntry { identity: random.u32(..), ..OTHER }));
+                    tables.addresses.put((prefix, AddressEntry { identity: random.u32(..), ..OTHER }));
                 } else {
                     let place = random.usize(..tables.addresses.len());
-                    tables.addresses.swap_remove(place);
+                    let (prefix, _) = *tables.addresses.iter().nth(place).unwrap();
+                    tables.addresses.take(&prefix);
                 }
             }
             let before = kernel.control.generation();

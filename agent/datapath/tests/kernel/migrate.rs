@@ -67,14 +67,14 @@ fn first_agent(host: &Interface, is_open: bool) {
     let world = World { interface: host.index, ..if is_open { World::open() } else { World::closed() } };
     let tables = world.tables();
     let mut endpoints = HashMap::<MapData, u32, EndpointEntry>::create(8, 0).unwrap();
-    for (interface, entry) in &tables.endpoints {
+    for (interface, entry) in tables.endpoints.iter() {
         endpoints.insert(interface, entry, 0).unwrap();
     }
     let mut outer: ArrayOfMaps<_, HashMap<MapData, u32, EndpointEntry>> =
         first.map_mut(names::ENDPOINTS).unwrap().try_into().unwrap();
     outer.set(1, &endpoints, 0).unwrap();
     let mut own = HashMap::<MapData, OwnAddressKey, u32>::create(8, 0).unwrap();
-    for key in &tables.own_addresses {
+    for (key, _) in tables.own_addresses.iter() {
         own.insert(key, 0, 0).unwrap();
     }
     let mut outer: ArrayOfMaps<_, HashMap<MapData, OwnAddressKey, u32>> =

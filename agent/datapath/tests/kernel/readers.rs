@@ -46,7 +46,7 @@ fn of_generation(generation: u64) -> Tables {
     for (_, entry) in tables.addresses.iter_mut().filter(|(_, entry)| entry.identity == PEER_IDENTITY) {
         entry.identity += offset;
     }
-    for (_, entry) in &mut tables.endpoints {
+    for (_, entry) in tables.endpoints.iter_mut() {
         entry.identity += offset;
     }
     tables

@@ -7,6 +7,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use podwitness_datapath::{AddressPrefix, PolicyPrefix, Sweep, Tables};
+use podwitness_sorted::SortedList;
 use podwitness_wire::{
     AddressEntry, Counter, EventKind, Frontend, Frontends, NatResolution, OwnAddressKey, PolicyEntry, PolicyKeyData,
     Reason, ServiceEntry, TCP, TransportAddress, Verdict, policy_outcome, service_kind,
@@ -61,23 +62,23 @@ pub(crate) fn tables(world: &World, kind: u8, class: u32, outcome: Option<u32>) 
         (PolicyPrefix { data, bits: PolicyKeyData::BITS }, PolicyEntry { rule_set, outcome })
     };
     if world.has_rules {
-        tables.policy.push(rule(GOOD_CLASS, TARGET_PORT, TO_GOOD, policy_outcome::ALLOWED));
-        tables.policy.extend(outcome.map(|outcome| {
+        tables.policy.put(rule(GOOD_CLASS, TARGET_PORT, TO_GOOD, policy_outcome::ALLOWED));
+        if let Some(outcome) = outcome {
             let rule_set = if outcome == policy_outcome::MIXED_DENIED { EGRESS_ISOLATING } else { TO_GOOD };
-            rule(OWN_CLASS, PORT, rule_set, outcome)
-        }));
+            tables.policy.put(rule(OWN_CLASS, PORT, rule_set, outcome));
+        }
     }
     for family in families() {
         let Addresses { service, good, bad } = addresses(&family);
         let port = if kind == service_kind::OWN { PORT } else { 443 };
-        tables.services.push((transport(service, PORT), ServiceEntry { service: SERVICE, class, port, kind, zero: 0 }));
+        tables.services.put((transport(service, PORT), ServiceEntry { service: SERVICE, class, port, kind, zero: 0 }));
         let mut frontends = Frontends { count: 1, ..Frontends::default() };
         frontends.list[0] = Frontend { address: address(service), port: PORT, zero: [0; 2] };
         for (ip, class, identity) in [(good, GOOD_CLASS, GOOD_IDENTITY), (bad, BAD_CLASS, 302)] {
             let entry = AddressEntry { class, identity, owner: identity, interface: INTERFACE, flags: 0 };
-            tables.addresses.push((AddressPrefix { address: address(ip), bits: 128 }, entry));
-            tables.own_addresses.push(OwnAddressKey { interface: INTERFACE, address: address(ip) });
-            tables.frontends.push((transport(ip, TARGET_PORT), frontends));
+            tables.addresses.put((AddressPrefix { address: address(ip), bits: 128 }, entry));
+            tables.own_addresses.put((OwnAddressKey { interface: INTERFACE, address: address(ip) }, 0));
+            tables.frontends.put((transport(ip, TARGET_PORT), frontends));
         }
         // The client's address, as that of an endpoint here.
         for (prefix, entry) in tables.addresses.iter_mut() {
@@ -155,9 +156,7 @@ fn what_is_said_of_everybody_is_not_said_of_a_service_with_a_class_of_its_own() 
         let mut tables = tables(&World::isolated(), service_kind::OWN, OWN_CLASS, None);
         // Everybody may be reached at the number that happens to be the Service's.
         let data = PolicyKeyData::new(EGRESS_SUBJECT, 0, TCP, PORT);
-        tables
-            .policy
-            .push((PolicyPrefix { data, bits: PolicyKeyData::BITS }, PolicyEntry { rule_set: 99, outcome: 0 }));
+        tables.policy.put((PolicyPrefix { data, bits: PolicyKeyData::BITS }, PolicyEntry { rule_set: 99, outcome: 0 }));
         activate(&mut kernel, &tables);
         for family in families() {
             kernel.send(OUT, &family.to(family.outside, PORT).tcp(OUT, SYN, 1)).passed(&OPENED);
@@ -365,8 +364,8 @@ fn a_live_connection_whose_backend_is_known_is_decided_by_it_when_the_policy_cha
             kernel.send(OUT, &client.tcp(OUT, ACK, 2)).passed(&[]);
             // The Service is gone, the connection is not.
             let mut tables = tables(&world, service_kind::OWN, OWN_CLASS, allowed);
-            tables.services.clear();
-            tables.frontends.clear();
+            tables.services = SortedList::default();
+            tables.frontends = SortedList::default();
             activate(&mut kernel, &tables);
             kernel.send(OUT, &client.tcp(OUT, ACK, 3)).passed(&[]);
             assert_eq!(kernel.events(), []);
@@ -405,8 +404,8 @@ fn a_denied_backend_is_denied_though_no_connection_of_its_client_is_known() {
     isolated(|| {
         let mut kernel = Kernel::new();
         let mut tables = deferring(&World::open_to_ingress());
-        tables.services.clear();
-        tables.frontends.clear();
+        tables.services = SortedList::default();
+        tables.frontends = SortedList::default();
         activate(&mut kernel, &tables);
         for family in families() {
             let Addresses { good, bad, .. } = addresses(&family);

@@ -130,16 +130,16 @@ impl World {
     pub(crate) fn tables(&self) -> Tables {
         let mut tables = Tables::default();
         if self.has_endpoint {
-            tables.endpoints.push((self.interface, self.endpoint()));
+            tables.endpoints.put((self.interface, self.endpoint()));
         }
         for family in families() {
-            tables.own_addresses.push(OwnAddressKey { interface: self.interface, address: address(family.pod) });
+            tables.own_addresses.put((OwnAddressKey { interface: self.interface, address: address(family.pod) }, 0));
             let pod = AddressEntry { class: 0, identity: POD_IDENTITY, flags: 0, ..AddressEntry::default() };
             let peer = AddressEntry { class: PEER_CLASS, identity: PEER_IDENTITY, flags: 0, ..AddressEntry::default() };
             let node = address_flags::LOCAL_NODE | address_flags::NODE;
             let node = AddressEntry { class: 0, identity: 0, flags: node, ..AddressEntry::default() };
             for (host, entry) in [(family.pod, pod), (family.peer, peer), (family.node, node)] {
-                tables.addresses.push((AddressPrefix { address: address(host), bits: 128 }, entry));
+                tables.addresses.put((AddressPrefix { address: address(host), bits: 128 }, entry));
             }
         }
         let block = AddressEntry { class: BLOCK_CLASS, identity: 0, flags: 0, ..AddressEntry::default() };
@@ -150,10 +150,10 @@ impl World {
             ("2001:db8:1:8000::", 49, AddressEntry::default()),
         ] {
             let prefix = AddressPrefix { address: address(prefix.parse().unwrap()), bits };
-            tables.addresses.push((prefix, entry));
+            tables.addresses.put((prefix, entry));
         }
         if self.has_rules {
-            tables.policy = self.rules();
+            tables.policy = self.rules().into_iter().collect();
         }
         tables
     }

@@ -248,30 +248,7 @@ impl<'a, T> Difference<'a, T> {
 
 /// What differs between the objects of one kind.
 fn differences<'a, T: Named + PartialEq>(before: &'a Objects<T>, after: &'a Objects<T>) -> Vec<Difference<'a, T>> {
-    let mut differences = Vec::new();
-    if before.is_same(after) {
-        return differences;
-    }
-    let (mut before, mut after) = (before.shared_iter().peekable(), after.shared_iter().peekable());
-    loop {
-        let (before, after) = match (before.peek(), after.peek()) {
-            (None, None) => return differences,
-            (Some(_), None) => (before.next(), None),
-            (None, Some(_)) => (None, after.next()),
-            (Some(&gone), Some(&came)) if Arc::ptr_eq(gone, came) => {
-                before.next();
-                after.next();
-                continue;
-            }
-            (Some(&gone), Some(&came)) => {
-                let first = gone.name().min(came.name());
-                (before.next_if(|next| next.name() == first), after.next_if(|next| next.name() == first))
-            }
-        };
-        if before != after {
-            differences.push(Difference { before, after });
-        }
-    }
+    before.differences(after).map(|(before, after)| Difference { before, after }).collect()
 }
 
 fn service_of(slice: &EndpointSlice) -> Option<ObjectName> {

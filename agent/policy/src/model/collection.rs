@@ -3,6 +3,8 @@
 use std::ops::Index;
 use std::sync::Arc;
 
+use podwitness_sorted::{Keyed, SortedList};
+
 use super::{AuditTrail, EndpointSlice, Namespace, NetworkPolicy, Node, ObjectName, Pod, Service};
 
 /// An object that has a name of its own among those of its kind.
@@ -40,12 +42,38 @@ named! {
 
 /// The objects of one kind, in the order of their names.
 ///
-/// A clone shares everything with its original, and a change copies pointers, never objects: of ten thousand pods
-/// that is 80 KB. So somebody who follows a cluster can give it away after each change.
+/// A clone shares everything with its original, and a change makes a piece of the list anew, never objects. So
+/// somebody who follows a cluster can give it away after each change.
 #[derive(Debug)]
 pub struct Objects<T> {
-    sorted: Arc<Vec<Arc<T>>>,
+    sorted: SortedList<ByName<T>>,
 }
+
+/// An object under its name.
+#[derive(Debug)]
+struct ByName<T>(Arc<T>);
+
+impl<T: Named> Keyed for ByName<T> {
+    type Key = T::Name;
+
+    fn key(&self) -> &T::Name {
+        self.0.name()
+    }
+}
+
+impl<T> Clone for ByName<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T: PartialEq> PartialEq for ByName<T> {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl<T: Eq> Eq for ByName<T> {}
 
 impl<T: Named> Objects<T> {
     /// How many there are.
@@ -65,17 +93,17 @@ impl<T: Named> Objects<T> {
 
     /// The object of this name, as it can be kept without a copy.
     pub fn shared(&self, name: &T::Name) -> Option<&Arc<T>> {
-        Some(&self.sorted[self.position(name).ok()?])
+        self.sorted.get(name).map(|ByName(object)| object)
     }
 
     /// Whether there is one of this name.
     pub fn contains(&self, name: &T::Name) -> bool {
-        self.position(name).is_ok()
+        self.sorted.get(name).is_some()
     }
 
     /// All of them, in the order of their names.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> + ExactSizeIterator + Clone {
-        self.sorted.iter().map(Arc::as_ref)
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> + Clone {
+        self.sorted.iter().map(|ByName(object)| &**object)
     }
 
     /// Those of this name and after it, in the order of their names.
@@ -85,80 +113,68 @@ impl<T: Named> Objects<T> {
 
     /// All of them, as they can be kept without a copy, in the order of their names.
     pub fn shared_iter(&self) -> impl Iterator<Item = &Arc<T>> {
-        self.sorted.iter()
+        self.sorted.iter().map(|ByName(object)| object)
     }
 
     /// Those of this name and after it, as they can be kept without a copy, in the order of their names.
     pub fn shared_from<'a>(&'a self, name: &T::Name) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T> {
-        let first = self.position(name).unwrap_or_else(|next| next);
-        self.sorted[first..].iter()
-    }
-
-    /// Whether they are shared with these, so that nothing differs.
-    pub fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.sorted, &other.sorted)
+        self.sorted.iter_from(name).map(|ByName(object)| object)
     }
 
     /// Puts an object in the place of the one of its name, if there is one.
     pub fn insert(&mut self, object: impl Into<Arc<T>>) {
-        let object = object.into();
-        let position = self.position(object.name());
-        let sorted = Arc::make_mut(&mut self.sorted);
-        match position {
-            Ok(there) => sorted[there] = object,
-            Err(next) => sorted.insert(next, object),
-        }
+        self.sorted.put(ByName(object.into()));
     }
 
     /// Takes the object of this name away; returns whether there was one.
     pub fn remove(&mut self, name: &T::Name) -> bool {
-        let position = self.position(name);
-        position.map(|there| Arc::make_mut(&mut self.sorted).remove(there)).is_ok()
+        self.sorted.take(name)
     }
+}
 
-    fn position(&self, name: &T::Name) -> Result<usize, usize> {
-        // Most come in order.
-        if self.sorted.last().is_none_or(|last| last.name() < name) {
-            return Err(self.sorted.len());
-        }
-        self.sorted.binary_search_by(|object| object.name().cmp(name))
+impl<T: Named + PartialEq> Objects<T> {
+    /// The objects that differ from those of the same names `after`, before and after, in the order of their names. What both
+    /// share is passed over.
+    pub fn differences<'a>(
+        &'a self,
+        after: &'a Self,
+    ) -> impl Iterator<Item = (Option<&'a Arc<T>>, Option<&'a Arc<T>>)> {
+        let object = |ByName(object): &'a ByName<T>| object;
+        self.sorted.differences(&after.sorted).map(move |(before, after)| (before.map(object), after.map(object)))
     }
 }
 
 impl<T: Named + Clone> Objects<T> {
     /// The object of this name, to be changed in everything but its name.
     pub fn get_mut(&mut self, name: &T::Name) -> Option<&mut T> {
-        let position = self.position(name).ok()?;
-        Some(Arc::make_mut(&mut Arc::make_mut(&mut self.sorted)[position]))
+        self.sorted.get_mut(name).map(|ByName(object)| Arc::make_mut(object))
     }
 
     /// All of them, to be changed in everything but their names.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        Arc::make_mut(&mut self.sorted).iter_mut().map(Arc::make_mut)
+        self.sorted.iter_mut().map(|ByName(object)| Arc::make_mut(object))
     }
 }
 
 impl<T> Default for Objects<T> {
     fn default() -> Self {
-        Self { sorted: Arc::default() }
+        Self { sorted: SortedList::default() }
     }
 }
 
 impl<T> Clone for Objects<T> {
     fn clone(&self) -> Self {
-        Self { sorted: Arc::clone(&self.sorted) }
+        Self { sorted: self.sorted.clone() }
     }
 }
 
-impl<T: PartialEq> PartialEq for Objects<T> {
+impl<T: Named + PartialEq> PartialEq for Objects<T> {
     fn eq(&self, other: &Self) -> bool {
-        let same = |(own, other): (&Arc<T>, &Arc<T>)| Arc::ptr_eq(own, other) || own == other;
-        Arc::ptr_eq(&self.sorted, &other.sorted)
-            || self.sorted.len() == other.sorted.len() && self.sorted.iter().zip(other.sorted.iter()).all(same)
+        self.sorted == other.sorted
     }
 }
 
-impl<T: Eq> Eq for Objects<T> {}
+impl<T: Named + Eq> Eq for Objects<T> {}
 
 impl<T: Named> Index<&T::Name> for Objects<T> {
     type Output = T;

@@ -6,7 +6,7 @@ use podwitness_spool::Identity;
 use podwitness_wire::{AddressEntry, Verdict as WireVerdict, ipv4_mapped};
 
 use super::*;
-use crate::{definitions::Present, privacy::Key};
+use crate::privacy::Key;
 
 const GENERATION: u64 = 7;
 const SERVICE: Address = ipv4_mapped([10, 96, 0, 1]);
@@ -35,13 +35,13 @@ impl Agent {
         let entry = |address, bits, identity, owner, flags| {
             (AddressPrefix { address, bits }, AddressEntry { identity, owner, flags, ..AddressEntry::default() })
         };
-        let addresses = vec![
+        let addresses = [
             entry(RANGE, 96 + 24, 0, 0, address_flags::POD_RANGE),
             entry(POD, 128, pod, pod, 0),
             entry(NODE, 128, node, 0, address_flags::NODE),
         ];
-        let tables = Tables { addresses: addresses.into(), ..Tables::default() };
-        definitions.set_present(Present::of(GENERATION, &tables));
+        let tables = Tables { addresses: addresses.into_iter().collect(), ..Tables::default() };
+        definitions.set_present(GENERATION, &tables);
         Self { _folder: folder, definitions, service, pod, node }
     }
 
