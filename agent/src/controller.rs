@@ -335,7 +335,7 @@ impl Controller {
         let here = cluster.pods_on(&self.node);
         let pod_of = |endpoint: &podwitness_endpoints::Endpoint| -> Option<ObjectName> {
             let mut pods = endpoint.addresses.iter().filter_map(|address| here.get(address).copied().flatten());
-            pods.next().map(|pod| ObjectName::clone(&pod.name))
+            pods.next().map(|pod| pod.name.clone())
         };
         snapshot
             .endpoints

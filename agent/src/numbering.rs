@@ -221,8 +221,8 @@ impl<'a> Numbering<'a> {
             return number;
         }
         let policies = rules.iter().map(|rule| spool::PolicyRule {
-            namespace: rule.policy.namespace.clone(),
-            name: rule.policy.name.clone(),
+            namespace: rule.policy.namespace().to_owned(),
+            name: rule.policy.name().to_owned(),
             uid: rule.uid.clone(),
             rule: rule.rule.map(|index| i32::try_from(index).unwrap_or(i32::MAX)),
         });
@@ -248,8 +248,8 @@ fn text(word: Option<&Arc<str>>) -> String {
 /// This pod whatever its labels: a definition in which they do not stand.
 fn owner(pod: &Pod) -> spool::Identity {
     spool::Identity {
-        namespace: pod.name.namespace.clone(),
-        pod: pod.name.name.clone(),
+        namespace: pod.name.namespace().to_owned(),
+        pod: pod.name.name().to_owned(),
         pod_uid: pod.uid.clone(),
         node: text(pod.node.as_ref()),
         ..spool::Identity::default()
@@ -260,8 +260,8 @@ fn owner(pod: &Pod) -> spool::Identity {
 fn incarnation(pod: &Pod) -> spool::Identity {
     spool::Identity {
         id: 0,
-        namespace: pod.name.namespace.clone(),
-        pod: pod.name.name.clone(),
+        namespace: pod.name.namespace().to_owned(),
+        pod: pod.name.name().to_owned(),
         pod_uid: pod.uid.clone(),
         service_account: pod.service_account.to_string(),
         workload_kind: text(pod.workload_kind.as_ref()),

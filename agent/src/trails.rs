@@ -26,7 +26,7 @@ pub(crate) fn below_floor<'a>(
     configured: &Retention,
 ) -> impl Iterator<Item = (&'a str, Duration)> {
     let floor = configured.minimum;
-    let asked = cluster.trails.iter().filter_map(|trail| Some((trail.name.namespace.as_str(), trail.retention?)));
+    let asked = cluster.trails.iter().filter_map(|trail| Some((trail.name.namespace(), trail.retention?)));
     asked.filter(move |(_, asked)| *asked < floor)
 }
 
@@ -37,7 +37,7 @@ fn stated(trail: &AuditTrail, configured: &Retention) -> Trail {
         ExternalAddresses::Hmac => words::ExternalAddresses::Hmac,
     };
     Trail {
-        namespace: trail.name.namespace.clone(),
+        namespace: trail.name.namespace().to_owned(),
         retention_seconds: configured.seconds(trail.retention),
         legal_hold: trail.legal_hold,
         external_addresses: external_addresses.number().into(),

@@ -111,7 +111,7 @@ impl Oracle {
 
     /// Whether the pod's namespace is audited: by its `AuditTrail`, or else as the node is.
     fn audits(&self, pod: &Pod) -> bool {
-        let asked = self.cluster.trails.get(&pod.name.namespace).and_then(|trail| trail.mode);
+        let asked = self.cluster.trails.get(pod.name.namespace()).and_then(|trail| trail.mode);
         asked.unwrap_or(self.mode) == WitnessMode::Audit
     }
 
@@ -146,14 +146,14 @@ impl Oracle {
             event: event.name().to_owned(),
             verdict: Some(verdict.name().to_owned()),
             reason: Some(reason.name().to_owned()),
-            namespace: pod.name.namespace.clone(),
+            namespace: pod.name.namespace().to_owned(),
             count: 1,
             tcp_flags: (protocol == Protocol::Tcp).then_some(SYN),
             policies: rules
                 .iter()
                 .map(|rule| PolicyRule {
-                    namespace: rule.policy.namespace.clone(),
-                    name: rule.policy.name.clone(),
+                    namespace: rule.policy.namespace().to_owned(),
+                    name: rule.policy.name().to_owned(),
                     uid: Some(rule.uid.clone()).filter(|uid| !uid.is_empty()),
                     rule: rule.rule.and_then(|index| i32::try_from(index).ok()),
                 })
@@ -177,8 +177,8 @@ impl Oracle {
         };
         Side {
             identity: known(Known::Exact),
-            namespace: Some(pod.name.namespace.clone()),
-            pod: Some(pod.name.name.clone()),
+            namespace: Some(pod.name.namespace().to_owned()),
+            pod: Some(pod.name.name().to_owned()),
             pod_uid: Some(pod.uid.clone()),
             service_account: Some(pod.service_account.to_string()),
             node: pod.node.as_deref().map(str::to_owned),

@@ -73,7 +73,7 @@ pub(crate) fn cluster(pods: usize) -> Cluster {
     }
     for number in 0..2 {
         let mut pod = pod(Which { namespace: 4000, number }, 1);
-        pod.name = ObjectName::new("kube-system", format!("coredns-{number}")).into();
+        pod.name = ObjectName::new("kube-system", format!("coredns-{number}"));
         pod.labels = labels(&[("k8s-app", "kube-dns")]).into();
         cluster.pods.insert(pod);
     }
@@ -137,7 +137,7 @@ pub(crate) fn pod(which: Which, node: usize) -> Pod {
         ("tier", tier),
     ]);
     Pod {
-        name: ObjectName::new(namespace_name(namespace), format!("{app}-{hash}-{number:05}")).into(),
+        name: ObjectName::new(namespace_name(namespace), format!("{app}-{hash}-{number:05}")),
         uid: uid(&[2, namespace, number]),
         labels: labels.into(),
         addresses: addresses(which),
@@ -186,7 +186,7 @@ pub(crate) fn set_slices(cluster: &mut Cluster, namespace: usize, workload: usiz
     for ipv4 in [true, false] {
         let family = if ipv4 { "v4" } else { "v6" };
         let of_workload =
-            |pod: &&Pod| pod.name.namespace == name && pod.labels.get("app").is_some_and(|label| label == app);
+            |pod: &&Pod| pod.name.namespace() == name && pod.labels.get("app").is_some_and(|label| label == app);
         let endpoints = |pod: &Pod| {
             let node = pod.node.clone();
             let of_family: Vec<_> = pod.addresses.iter().copied().filter(|own| own.is_ipv4() == ipv4).collect();
@@ -210,7 +210,7 @@ pub(crate) fn set_slices(cluster: &mut Cluster, namespace: usize, workload: usiz
 
 fn pods_of<'a>(cluster: &'a Cluster, namespace: &str) -> impl Iterator<Item = &'a Pod> {
     let namespace = namespace.to_owned();
-    cluster.pods.iter_from(&ObjectName::new(&namespace, "")).take_while(move |pod| pod.name.namespace == namespace)
+    cluster.pods.iter_from(&ObjectName::new(&namespace, "")).take_while(move |pod| pod.name.namespace() == namespace)
 }
 
 /// The policies of a namespace. The `change` is a port in them, so that each value is another text.
@@ -283,7 +283,7 @@ pub(crate) fn policies(namespace: usize, change: u16) -> Vec<NetworkPolicy> {
 
 /// The policy of a namespace's front, which lets in the pods of a team, given by its number.
 pub(crate) fn front_for(namespace: usize, team: usize, change: u16) -> NetworkPolicy {
-    let front = policies(namespace, change).into_iter().find(|policy| policy.name.name == "front");
+    let front = policies(namespace, change).into_iter().find(|policy| policy.name.name() == "front");
     let mut front = front.expect("it is one of them");
     let namespaces = Some(LabelSelector::labels([("team", format!("team-{team:02}"))]));
     let peers = Peers::Listed(vec![Peer::Pods { namespaces, pods: LabelSelector::everything() }]);

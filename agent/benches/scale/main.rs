@@ -241,7 +241,7 @@ fn measure(number: usize, pods: usize, applied: &Receiver<Applied>) -> Result<Ve
     })?;
     let is_here = |namespace: &usize| {
         let name = cluster::namespace_name(*namespace);
-        bench.cluster.pods.iter().any(|pod| is_local(pod) && pod.name.namespace == name)
+        bench.cluster.pods.iter().any(|pod| is_local(pod) && pod.name.namespace() == name)
     };
     // In a small cluster each namespace has a pod here.
     if let Some(elsewhere) = (0..namespaces).find(|namespace| !is_here(namespace)) {

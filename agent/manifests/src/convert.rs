@@ -58,10 +58,20 @@ fn name(metadata: &ObjectMeta) -> Result<String, Problem> {
     })
 }
 
-/// The name of a namespaced object; one that was written without a namespace goes to `default`, as with `kubectl`.
+/// The name of a namespaced object.
 fn object_name(metadata: &ObjectMeta) -> Result<ObjectName, Problem> {
-    let namespace = metadata.namespace.as_deref().filter(|namespace| !namespace.is_empty()).unwrap_or("default");
-    Ok(ObjectName::new(namespace, name(metadata)?))
+    Ok(ObjectName::new(namespace_of(metadata.namespace.as_deref())?, name(metadata)?))
+}
+
+/// The namespace of an object; one that was written without a namespace goes to `default`, as with `kubectl`. One with
+/// U+0000 in it would be another one in [`ObjectName`].
+fn namespace_of(given: Option<&str>) -> Result<&str, Problem> {
+    let namespace = given.filter(|namespace| !namespace.is_empty()).unwrap_or("default");
+    if !namespace.contains('\0') {
+        return Ok(namespace);
+    }
+    let mistake = Mistake::NamespaceName(namespace.escape_debug().to_string());
+    Err(Problem { path: "metadata.namespace".to_owned(), mistake, effect: Effect::LeftOut })
 }
 
 fn labels(metadata: &ObjectMeta) -> Labels {

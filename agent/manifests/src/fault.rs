@@ -104,6 +104,9 @@ pub enum Mistake {
     /// A field that must be there is not.
     #[error("is missing; give it")]
     Missing,
+    /// What no namespace can be called.
+    #[error("is `{0}`, which no namespace can be called; write the name of one")]
+    NamespaceName(String),
     /// A field that the API does not know, which may be a misspelled one that it does.
     #[error("is not a field of the API; correct its spelling or take it away")]
     UnknownField,

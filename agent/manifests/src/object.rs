@@ -65,7 +65,7 @@ impl fmt::Display for ObjectKey {
 
 impl ObjectKey {
     pub(crate) fn namespaced(kind: &str, name: &ObjectName) -> Self {
-        Self { kind: kind.to_owned(), namespace: Some(name.namespace.clone()), name: name.name.clone() }
+        Self { kind: kind.to_owned(), namespace: Some(name.namespace().to_owned()), name: name.name().to_owned() }
     }
 
     pub(crate) fn cluster_wide(kind: &str, name: &str) -> Self {

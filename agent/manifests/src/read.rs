@@ -136,7 +136,7 @@ fn written<'de, D: Deserializer<'de>>(value: D) -> Result<Value, Problem> {
     })
 }
 
-/// A policy that has a name is never left out: what is wrong with it closes it.
+/// A policy that has a name is never left out, but where its namespace cannot be: what is wrong with it closes it.
 fn network_policy<'de, D: Deserializer<'de>>(value: D) -> (Option<Object>, Vec<Problem>) {
     let value = match written(value) {
         Ok(value) => value,

@@ -1,6 +1,6 @@
 //! Namespaces, nodes and pods, field by field.
 
-use podwitness_manifests::{Documents, Object, read_documents};
+use podwitness_manifests::{Documents, Effect, Object, read_documents};
 use podwitness_policy::{Namespace, Node, Phase, Pod, Protocol};
 
 fn read(text: &str) -> Documents {
@@ -137,4 +137,33 @@ fn what_is_wrong_with_a_pod_costs_that_part_alone() {
             "spec.containers[0].ports[1].protocol"
         ]
     );
+}
+
+#[test]
+fn a_namespace_that_there_cannot_be_is_nobodys() {
+    let kinds = [
+        ("v1", "Pod", ""),
+        ("v1", "Service", ""),
+        ("discovery.k8s.io/v1", "EndpointSlice", "addressType: IPv4, endpoints: [],"),
+        ("networking.k8s.io/v1", "NetworkPolicy", ""),
+        ("networking.k8s.io/v1", "NetworkPolicy", "spec: 7,"),
+        ("podwitness.io/v1alpha1", "AuditTrail", ""),
+    ];
+    for (version, kind, rest) in kinds {
+        let of = |namespace: &str, name: &str| {
+            read(&format!(
+                "{{apiVersion: {version}, kind: {kind}, {rest} metadata: {{namespace: \"{namespace}\", name: {name}}}}}"
+            ))
+        };
+        assert_eq!(of("a", "default").objects.len(), 1, "{kind} {rest}");
+        let documents = of(r"a\0b", "default");
+        assert_eq!(documents.objects, [], "{kind} {rest}");
+        let [fault] = &documents.faults[..] else { panic!("{:?}", documents.faults) };
+        assert_eq!(fault.problem.effect, Effect::LeftOut, "{kind} {rest}");
+        if rest != "spec: 7," {
+            let message = fault.problem.to_string();
+            let expected = r"`metadata.namespace` is `a\0b`, which no namespace can be called; write the name of one";
+            assert_eq!(message, format!("{expected} (the object is left out until then)"));
+        }
+    }
 }

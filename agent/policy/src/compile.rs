@@ -67,7 +67,7 @@ fn endpoints(input: &Input<'_>, subjects: &Subjects) -> BTreeMap<u32, EndpointTa
         let addresses: BTreeSet<IpAddr> = endpoint.addresses.iter().chain(status).copied().collect();
         let side = |direction| subjects.sides.get(&(endpoint.interface, direction)).cloned().unwrap_or(Side::Open);
         EndpointTable {
-            pod: pod.map(|pod| ObjectName::clone(&pod.name)),
+            pod: pod.map(|pod| pod.name.clone()),
             addresses: addresses.into_iter().collect(),
             ingress: side(Direction::Ingress),
             egress: side(Direction::Egress),
@@ -78,7 +78,7 @@ fn endpoints(input: &Input<'_>, subjects: &Subjects) -> BTreeMap<u32, EndpointTa
 }
 
 fn audits(cluster: &Cluster, pod: &Pod) -> Option<bool> {
-    let mode = cluster.trails.get(&pod.name.namespace)?.mode?;
+    let mode = cluster.trails.get(pod.name.namespace())?.mode?;
     Some(mode == WitnessMode::Audit)
 }
 

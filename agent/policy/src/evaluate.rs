@@ -118,13 +118,13 @@ impl Connection<'_> {
                 Peer::Pods { namespaces, pods } => self.cluster.pod_at(self.peer).is_some_and(|pod| {
                     let in_namespace = match namespaces {
                         // "Otherwise it selects the pods matching podSelector in the policy's own namespace."
-                        None => pod.name.namespace == policy.name.namespace,
+                        None => pod.name.namespace() == policy.name.namespace(),
                         // "If podSelector is also set, then the NetworkPolicyPeer as a whole selects the pods matching
                         // podSelector in the namespaces selected by namespaceSelector."
                         Some(selector) => self
                             .cluster
                             .namespaces
-                            .get(&pod.name.namespace)
+                            .get(pod.name.namespace())
                             .is_some_and(|namespace| selector.matches(&namespace.labels)),
                     };
                     in_namespace && pods.matches(&pod.labels)

@@ -2,6 +2,7 @@
 
 mod claims;
 mod collection;
+mod name;
 mod objects;
 mod policy;
 mod selector;
@@ -11,7 +12,8 @@ mod trail;
 
 pub(crate) use claims::newest;
 pub use collection::{Named, Objects};
-pub use objects::{Cluster, Labels, NamedPort, Namespace, Node, ObjectName, Phase, Pod};
+pub use name::ObjectName;
+pub use objects::{Cluster, Labels, NamedPort, Namespace, Node, Phase, Pod};
 pub use policy::{IpBlock, NetworkPolicy, Peer, Peers, PortMatch, PortRange, Ports, Protocol, Rule};
 pub use selector::{LabelSelector, Operator, Requirement, Values};
 pub use services::{EndpointSlice, Service, ServicePort, SliceEndpoint, SlicePort};

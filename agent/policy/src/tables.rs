@@ -4,7 +4,6 @@ mod services;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use ipnet::IpNet;
 use podwitness_wire::Direction;
@@ -50,7 +49,7 @@ pub struct Address {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IdentityRef {
     /// A pod.
-    Pod(Arc<ObjectName>),
+    Pod(ObjectName),
     /// Another node of the cluster.
     Node(String),
     /// The node that the tables are for, on any of its addresses.

@@ -289,7 +289,7 @@ impl Bypass {
 
 impl PodName {
     fn of(pod: &Pod) -> Self {
-        Self { namespace: pod.name.namespace.clone(), name: pod.name.name.clone(), uid: pod.uid.clone() }
+        Self { namespace: pod.name.namespace().to_owned(), name: pod.name.name().to_owned(), uid: pod.uid.clone() }
     }
 }
 

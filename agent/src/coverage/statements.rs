@@ -105,8 +105,8 @@ fn record(event: PolicyEvent, now_us: i64, revision: i64, policy: &NetworkPolicy
     PolicyVersion {
         time_us: now_us,
         event: event.number().into(),
-        namespace: policy.name.namespace.clone(),
-        name: policy.name.name.clone(),
+        namespace: policy.name.namespace().to_owned(),
+        name: policy.name.name().to_owned(),
         uid: policy.uid.clone(),
         generation: policy.generation,
         resource_version: policy.resource_version.clone(),

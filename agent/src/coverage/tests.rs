@@ -69,7 +69,7 @@ impl Node {
 
     fn known(mut self, uid: &str) -> Self {
         let pod = pod("web", uid, false);
-        self.pod = Some(ObjectName::clone(&pod.name));
+        self.pod = Some(pod.name.clone());
         self.cluster.pods.insert(pod);
         self
     }
@@ -112,7 +112,7 @@ fn word(row: &Coverage) -> &'static str {
 
 fn pod(name: &str, uid: &str, host_network: bool) -> Pod {
     Pod {
-        name: ObjectName::new("shop", name).into(),
+        name: ObjectName::new("shop", name),
         uid: uid.to_owned(),
         labels: Arc::default(),
         addresses: vec!["10.0.0.7".parse().unwrap()],

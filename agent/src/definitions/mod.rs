@@ -206,8 +206,7 @@ impl Definitions {
         let mut book = self.write();
         let (id, is_new) = book.meanings.services.number(name);
         if is_new {
-            let ObjectName { namespace, name } = name.clone();
-            book.define(&Entry::Service { id, namespace, name });
+            book.define(&Entry::Service { id, namespace: name.namespace().to_owned(), name: name.name().to_owned() });
         }
         id
     }
@@ -348,7 +347,7 @@ impl Meanings {
                 let rule_set = RuleSet::from(rule_set);
                 self.rule_sets.learn(rule_set.id, RuleSet { id: 0, ..rule_set });
             }
-            Entry::Service { id, namespace, name } => self.services.learn(id, ObjectName { namespace, name }),
+            Entry::Service { id, namespace, name } => self.services.learn(id, ObjectName::new(namespace, name)),
             Entry::Revision { number, sha256 } => self.learn_revision(Revision { number, sha256 }),
             Entry::Generation { number, revision } => {
                 self.generations.insert(number, revision);

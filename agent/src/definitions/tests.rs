@@ -141,7 +141,7 @@ fn a_ledger_that_is_lost_under_the_kernels_maps_is_told_of_until_a_record_says_s
         assert!(after.are_lost(), "{last}");
         assert_eq!(after.number_identity(pod("api")), 1001);
         assert_eq!(after.number_rule_set(rules("allow")), 1001);
-        let service = ObjectName { namespace: "shop".to_owned(), name: "api".to_owned() };
+        let service = ObjectName::new("shop", "api");
         assert_eq!(after.number_service(&service), 1001);
         assert_eq!((after.identity(7), after.rule_set(7)), (None, None));
     }

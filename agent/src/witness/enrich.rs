@@ -207,8 +207,8 @@ impl Enricher<'_> {
         let name = self.definitions.service(view.service)?;
         let resolution = NatResolution::from_number(view.resolution)?;
         Some(Service {
-            namespace: name.namespace,
-            name: name.name,
+            namespace: name.namespace().to_owned(),
+            name: name.name().to_owned(),
             ip: octets(&view.key.peer),
             port: u32::from(view.key.peer_port),
             nat_resolution: resolution.name().to_owned(),

@@ -36,7 +36,7 @@ impl Stage {
         let mut pods = Vec::new();
         let mut servers = Vec::new();
         for planned in plan.pods() {
-            let pod = lab.pod(PodSpec::new(&planned.name.namespace, &planned.name.name, &planned.addresses))?;
+            let pod = lab.pod(PodSpec::new(planned.name.namespace(), planned.name.name(), &planned.addresses))?;
             for port in planned.ports.iter() {
                 match port.protocol {
                     Protocol::Tcp => servers.push(pod.serve_tcp(port.port.get())?),

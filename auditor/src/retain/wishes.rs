@@ -108,7 +108,7 @@ impl Wishes {
 
     fn of(config: &Config, cluster: &Cluster) -> Self {
         let retention = cluster.trails.iter().map(|trail| NamespaceRetention {
-            namespace: trail.name.namespace.clone(),
+            namespace: trail.name.namespace().to_owned(),
             seconds: config.retention.seconds(trail.retention),
             hold: trail.legal_hold,
             addresses: match trail.external_addresses {
@@ -118,9 +118,14 @@ impl Wishes {
             }
             .to_owned(),
         });
-        let with_trail = cluster.trails.iter().map(|trail| &trail.name.namespace);
-        let mut namespaces: Vec<String> =
-            cluster.namespaces.iter().map(|namespace| &namespace.name).chain(with_trail).cloned().collect();
+        let with_trail = cluster.trails.iter().map(|trail| trail.name.namespace());
+        let mut namespaces: Vec<String> = cluster
+            .namespaces
+            .iter()
+            .map(|namespace| namespace.name.as_str())
+            .chain(with_trail)
+            .map(str::to_owned)
+            .collect();
         namespaces.sort();
         namespaces.dedup();
         Self {

@@ -218,7 +218,7 @@ fn what_the_server_has_forgotten_comes_in_one_step(cluster: &Cluster, followed: 
     let came = followed.until_known("what was missed is known", |known| known.policies.contains(&shop("three")))?;
     for update in &came {
         let known = update.cluster.as_ref().context("what was known stays")?;
-        let names: Vec<&str> = known.policies.iter().map(|policy| policy.name.name.as_str()).collect();
+        let names: Vec<&str> = known.policies.iter().map(|policy| policy.name.name()).collect();
         ensure!(names == ["one", "two"] || names == ["three"], "{names:?} at a time");
     }
     Ok(())

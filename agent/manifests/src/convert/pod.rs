@@ -91,14 +91,14 @@ fn used_of_metadata<'de, D: Deserializer<'de>>(metadata: D) -> Result<ObjectMeta
 
 /// Converts a Pod. What is wrong in it costs that part alone, so that its isolation stands.
 ///
-/// The error is that it has no name.
+/// The error is that it has no name, or is in a namespace that there cannot be.
 pub fn pod(object: &GivenPod) -> Result<Converted<Pod>, Problem> {
     let name = object_name(&object.metadata)?;
     let mut problems = Vec::new();
     let spec = object.spec.as_ref();
     let (workload_kind, workload) = workload(&object.metadata).unzip();
     let mut pod = Pod {
-        name: name.into(),
+        name,
         uid: uid(&object.metadata),
         labels: labels(&object.metadata).into(),
         addresses: addresses(object, &mut problems),

@@ -10,12 +10,12 @@ use serde_json::{Map, Value};
 
 use super::rule::rule;
 use super::selector::selector;
-use super::{Converted, exactly, object_name, uid};
+use super::{Converted, exactly, namespace_of, object_name, uid};
 use crate::fault::{Effect, Mistake, Problem};
 
 /// Converts a `NetworkPolicy`.
 ///
-/// The error is that it has no name.
+/// The error is that it has no name, or is in a namespace that there cannot be.
 pub fn network_policy(object: &networking::NetworkPolicy) -> Result<Converted<NetworkPolicy>, Problem> {
     let name = object_name(&object.metadata)?;
     let mut problems = Vec::new();
@@ -72,12 +72,13 @@ pub(crate) fn close(policy: &mut NetworkPolicy) {
     policy.egress = Some(Vec::new());
 }
 
-/// The policy that stands for an object that does not have the API's types, but a name.
+/// The policy that stands for an object that does not have the API's types, but a name, and a namespace that there can
+/// be.
 pub(crate) fn closed(object: &Value) -> Option<NetworkPolicy> {
     let metadata = &object["metadata"];
     let text_of = |field: &str| metadata[field].as_str().filter(|text| !text.is_empty());
     Some(NetworkPolicy {
-        name: ObjectName::new(text_of("namespace").unwrap_or("default"), text_of("name")?),
+        name: ObjectName::new(namespace_of(text_of("namespace")).ok()?, text_of("name")?),
         uid: text_of("uid").unwrap_or_default().to_owned(),
         generation: metadata["generation"].as_i64().unwrap_or(0),
         resource_version: text_of("resourceVersion").unwrap_or_default().to_owned(),

@@ -12,7 +12,7 @@ use crate::fault::{Effect, Mistake, Problem};
 
 /// Converts a Service. What is wrong in it costs that part alone.
 ///
-/// The error is that it has no name.
+/// The error is that it has no name, or is in a namespace that there cannot be.
 pub fn service(object: &core::Service) -> Result<Converted<Service>, Problem> {
     let mut service = Service {
         name: object_name(&object.metadata)?,

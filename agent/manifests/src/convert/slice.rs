@@ -17,7 +17,7 @@ const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
 /// Converts an `EndpointSlice`. What is wrong in it costs that part alone. One of names (`addressType: FQDN`) has no
 /// endpoints, as for `kube-proxy`.
 ///
-/// The error is that it has no name.
+/// The error is that it has no name, or is in a namespace that there cannot be.
 pub fn endpoint_slice(object: &discovery::EndpointSlice) -> Result<Converted<EndpointSlice>, Problem> {
     let name = object_name(&object.metadata)?;
     let mut problems = Vec::new();

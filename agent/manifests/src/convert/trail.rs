@@ -5,7 +5,7 @@
 use podwitness_policy::{AuditTrail, ExternalAddresses, ObjectName};
 use serde_json::Value;
 
-use super::{Converted, left_out};
+use super::{Converted, left_out, namespace_of};
 use crate::fault::{Effect, Mistake, Problem};
 use crate::trail::{self, LONGEST};
 
@@ -14,7 +14,7 @@ const NAME: &str = "default";
 
 /// Converts an `AuditTrail`.
 ///
-/// The error is that it has no name, or another than `default`.
+/// The error is that it has no name, or another than `default`, or is in a namespace that there cannot be.
 pub fn audit_trail(object: &trail::AuditTrail) -> Result<Converted<AuditTrail>, Problem> {
     let wrong_name = |mistake| Problem { path: "metadata.name".to_owned(), mistake, effect: Effect::LeftOut };
     match object.metadata.name.as_deref().filter(|name| !name.is_empty()) {
@@ -22,10 +22,9 @@ pub fn audit_trail(object: &trail::AuditTrail) -> Result<Converted<AuditTrail>, 
         Some(other) => return Err(wrong_name(Mistake::TrailName(other.to_owned()))),
         None => return Err(wrong_name(Mistake::Missing)),
     }
-    let namespace = object.metadata.namespace.as_deref().filter(|namespace| !namespace.is_empty());
     let spec = &object.spec;
     let mut trail = AuditTrail {
-        name: ObjectName::new(namespace.unwrap_or("default"), NAME),
+        name: ObjectName::new(namespace_of(object.metadata.namespace.as_deref())?, NAME),
         retention: None,
         legal_hold: false,
         mode: None,

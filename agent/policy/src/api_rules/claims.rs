@@ -12,7 +12,7 @@ fn claimed(claims: &[(&str, bool, Option<i64>)]) -> Cluster {
     let mut world = World::new([]);
     let pod = world.pod_mut("shop", "web").clone();
     for (name, is_being_deleted, created) in claims.iter().copied() {
-        let (name, addresses) = (ObjectName::new("shop", name).into(), vec![address(CLAIMED)]);
+        let (name, addresses) = (ObjectName::new("shop", name), vec![address(CLAIMED)]);
         world.cluster.pods.insert(Pod { name, addresses, is_being_deleted, created, ..pod.clone() });
     }
     world.cluster
@@ -23,7 +23,7 @@ fn owner(cluster: &Cluster) -> Option<&str> {
     let owner = cluster.pod_at(address(CLAIMED));
     let of_all = cluster.claims(|_| true);
     assert_eq!(newest(of_all[&address(CLAIMED)].iter().copied()).map(Arc::as_ref), owner);
-    owner.map(|pod| pod.name.name.as_str())
+    owner.map(|pod| pod.name.name())
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn a_newer_claim_of_another_node_does_not_take_the_address_from_an_interface_her
     let mut cluster = claimed(&[("a", false, Some(1)), ("b", false, Some(2))]);
     cluster.pods.get_mut(&ObjectName::new("shop", "b")).expect("it was put there").node = Some("node-b".into());
     let on = |node, address| cluster.pods_on(node).get(&address).copied().flatten();
-    let name = |node| on(node, self::address(CLAIMED)).map(|pod| pod.name.name.as_str());
+    let name = |node| on(node, self::address(CLAIMED)).map(|pod| pod.name.name());
     assert_eq!((name("node-a"), name("node-b"), name("node-c")), (Some("a"), Some("b"), None));
     assert_eq!(owner(&cluster), Some("b"));
     assert_eq!(on("node-a", address(SHOP_DB)), None);

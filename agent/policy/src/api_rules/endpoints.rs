@@ -64,7 +64,7 @@ fn endpoints_that_the_same_policies_treat_alike_share_a_subject() {
     let names = ["one", "two"];
     for (host, name) in (50..).zip(names) {
         let mut pod = world.pod_mut("shop", "web").clone();
-        pod.name = ObjectName::new("shop", name).into();
+        pod.name = ObjectName::new("shop", name);
         pod.addresses = vec![[10, 244, 1, host].into()];
         world.cluster.pods.insert(pod);
     }
@@ -83,7 +83,7 @@ fn every_address_of_the_cluster_has_its_identity() {
     let blocks = [block("203.0.113.0/24", &[]), block("10.244.2.128/25", &[])];
     let tables = World::new([ingress_policy("a", [from(blocks)])]).tables();
     let identity = |text: &str| tables.address(address(text)).map(|known| known.identity.clone());
-    assert_eq!(identity(BANK_DB), Some(IdentityRef::Pod(ObjectName::new("bank", "db").into())));
+    assert_eq!(identity(BANK_DB), Some(IdentityRef::Pod(ObjectName::new("bank", "db"))));
     assert_eq!(identity(THIS_NODE), Some(IdentityRef::LocalNode));
     assert_eq!(identity(OTHER_NODE), Some(IdentityRef::Node("node-b".to_owned())));
     assert_eq!(identity("10.244.2.99"), Some(IdentityRef::PodRange));
@@ -95,7 +95,7 @@ fn every_address_of_the_cluster_has_its_identity() {
 #[test]
 fn policies_that_select_no_local_endpoint_cost_no_class() {
     let mut elsewhere = ingress_policy("elsewhere", [from([block("203.0.113.0/24", &[])])]);
-    elsewhere.name.namespace = "bank".to_owned();
+    elsewhere.name = ObjectName::new("bank", elsewhere.name.name());
     let tables = World::new([elsewhere]).tables();
     assert!(tables.ports.is_empty());
     assert!(tables.addresses.values().all(|known| known.class == 0));

@@ -108,7 +108,7 @@ fn pods_that_have_ended_match_nothing_and_their_address_is_free() {
     assert_eq!(world.accepts(&[SHOP_DB]), [false]);
     world.pod_mut("bank", "web").addresses = vec![address(SHOP_DB)];
     let identity = world.tables().address(address(SHOP_DB)).map(|known| known.identity.clone());
-    assert_eq!(identity, Some(IdentityRef::Pod(crate::ObjectName::new("bank", "web").into())));
+    assert_eq!(identity, Some(IdentityRef::Pod(crate::ObjectName::new("bank", "web"))));
 }
 
 #[test]

@@ -250,7 +250,7 @@ fn each_slice_has_its_own_target_port() {
 #[test]
 fn slices_of_other_services_namespaces_and_port_names_do_not_count() {
     let mut elsewhere = slice("web-1", "web", 8080, vec![ready(SHOP_DB)]);
-    elsewhere.name.namespace = "bank".to_owned();
+    elsewhere.name = ObjectName::new("bank", elsewhere.name.name());
     let mut other_port = slice("web-2", "web", 8080, vec![ready(SHOP_DB)]);
     other_port.ports[0].name = "admin".to_owned();
     let mut other_protocol = slice("web-3", "web", 8080, vec![ready(SHOP_DB)]);

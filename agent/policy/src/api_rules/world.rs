@@ -45,7 +45,7 @@ pub(super) fn named(name: &str, protocol: Protocol, port: u16) -> NamedPort {
 
 fn pod(namespace: &str, name: &str, text: &str, node: &str) -> Pod {
     Pod {
-        name: ObjectName::new(namespace, name).into(),
+        name: ObjectName::new(namespace, name),
         uid: format!("uid-{namespace}-{name}"),
         labels: std::sync::Arc::new([("app".to_owned(), name.to_owned())].into()),
         addresses: vec![address(text)],
@@ -98,8 +98,8 @@ impl World {
     /// The tables of `node-a`, with an endpoint for each of its pods.
     pub(super) fn tables(&self) -> Tables {
         let web = ObjectName::new("shop", "web");
-        let others = self.cluster.pods.iter().filter(|pod| pod.node.as_deref() == Some("node-a") && *pod.name != web);
-        let others = (INTERFACE + 1..).zip(others.map(|pod| (ObjectName::clone(&pod.name), Vec::new())));
+        let others = self.cluster.pods.iter().filter(|pod| pod.node.as_deref() == Some("node-a") && pod.name != web);
+        let others = (INTERFACE + 1..).zip(others.map(|pod| (pod.name.clone(), Vec::new())));
         let endpoints = [(INTERFACE, (web.clone(), vec![address("fe80::5")]))].into_iter().chain(others);
         let endpoints =
             endpoints.map(|(interface, (pod, addresses))| Endpoint { interface, pod: Some(pod), addresses });

@@ -48,7 +48,7 @@ impl Ord for Alike {
         let labels = || {
             if Arc::ptr_eq(&own.labels, &other.labels) { Ordering::Equal } else { own.labels.cmp(&other.labels) }
         };
-        let namespaces = own.name.namespace.cmp(&other.name.namespace);
+        let namespaces = own.name.namespace().cmp(other.name.namespace());
         namespaces.then_with(labels).then_with(|| own.ports.cmp(&other.ports))
     }
 }
@@ -307,7 +307,7 @@ impl Question {
     fn is_about(&self, kind: &Kind, profile: Option<&Profile>) -> bool {
         self.everybody
             || kind.blocks.iter().any(|block| self.blocks.contains(block))
-            || kind.pod.as_ref().is_some_and(|Alike(pod)| self.namespaces.contains(&pod.name.namespace))
+            || kind.pod.as_ref().is_some_and(|Alike(pod)| self.namespaces.contains(pod.name.namespace()))
             || profile.is_some_and(|profile| !self.gone.is_disjoint(&profile.rules))
     }
 }

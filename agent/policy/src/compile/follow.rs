@@ -142,7 +142,7 @@ impl Whole {
 
         let of_endpoints: BTreeSet<&ObjectName> =
             input.endpoints.iter().filter_map(|endpoint| endpoint.pod.as_ref()).collect();
-        let has_other_pods = pods.iter().flat_map(Difference::both).any(|pod| of_endpoints.contains(&*pod.name));
+        let has_other_pods = pods.iter().flat_map(Difference::both).any(|pod| of_endpoints.contains(&pod.name));
         let has_other_endpoints = has_other_pods || before.endpoints != input.endpoints;
         let mut stale = Stale {
             endpoints: has_other_endpoints || then.trails != now.trails,
@@ -252,5 +252,5 @@ fn differences<'a, T: Named + PartialEq>(before: &'a Objects<T>, after: &'a Obje
 }
 
 fn service_of(slice: &EndpointSlice) -> Option<ObjectName> {
-    Some(ObjectName::new(&slice.name.namespace, slice.service.as_ref()?))
+    Some(ObjectName::new(slice.name.namespace(), slice.service.as_ref()?))
 }

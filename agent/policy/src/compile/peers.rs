@@ -26,7 +26,7 @@ pub(super) struct Peers {
     /// The addresses whose entries depend on more than the one pod that has them, blocks aside.
     entangled: BTreeSet<IpAddr>,
     /// The pods that have an address of which something else is said.
-    hidden: BTreeMap<IpAddr, Arc<ObjectName>>,
+    hidden: BTreeMap<IpAddr, ObjectName>,
     /// The networks that have an entry for a block's sake alone.
     inherited: BTreeSet<IpNet>,
 }
@@ -58,7 +58,7 @@ impl Peers {
         let entries = identities.into_iter().map(|(net, identity)| {
             let owner = owner_of(net, &owners);
             if let Some(pod) = owner.filter(|pod| !is_pod(&identity, &pod.name)) {
-                peers.hidden.insert(net.addr(), Arc::clone(&pod.name));
+                peers.hidden.insert(net.addr(), pod.name.clone());
             }
             let class = had.get(&net).map_or(0, |had| had.class);
             let mut address = Address { class, identity };
@@ -72,10 +72,10 @@ impl Peers {
 
     /// Whether these changes of pods can be followed: every address in question was and is of one of these pods alone.
     pub(super) fn can_follow(&self, addresses: &Addresses, pods: &[Difference<'_, Pod>]) -> bool {
-        let changed: BTreeSet<&ObjectName> = pods.iter().flat_map(Difference::both).map(|pod| &*pod.name).collect();
+        let changed: BTreeSet<&ObjectName> = pods.iter().flat_map(Difference::both).map(|pod| &pod.name).collect();
         let mut owners: BTreeMap<IpAddr, &ObjectName> = BTreeMap::new();
         for (address, pod) in on_network(pods.iter().filter_map(|pod| pod.after)) {
-            if owners.insert(address, &pod.name).is_some_and(|other| *other != *pod.name) {
+            if owners.insert(address, &pod.name).is_some_and(|other| *other != pod.name) {
                 return false;
             }
         }
@@ -83,7 +83,7 @@ impl Peers {
             let net = IpNet::from(address);
             let is_of_changed = match addresses.get(&net).map(|before| &before.identity) {
                 None => true,
-                Some(IdentityRef::Pod(name)) => changed.contains(&**name),
+                Some(IdentityRef::Pod(name)) => changed.contains(name),
                 Some(_) => false,
             };
             is_of_changed && !self.entangled.contains(&address) && !self.classes.blocks.have(net)
@@ -110,7 +110,7 @@ impl Peers {
             }
             let class = had.map(|had| had.class);
             let now = owners.get(&address).map(|pod| {
-                let identity = IdentityRef::Pod(Arc::clone(&pod.name));
+                let identity = IdentityRef::Pod(pod.name.clone());
                 let mut address = Address { class: class.unwrap_or(0), identity };
                 self.classes.put(net, Some(pod), &mut address);
                 address
@@ -201,7 +201,7 @@ fn owner_of<'a>(net: IpNet, owners: &BTreeMap<IpAddr, Option<&'a Arc<Pod>>>) -> 
 }
 
 fn is_pod(identity: &IdentityRef, pod: &ObjectName) -> bool {
-    matches!(identity, IdentityRef::Pod(name) if **name == *pod)
+    matches!(identity, IdentityRef::Pod(name) if name == pod)
 }
 
 /// Each prefix that has an owner of its own, with who it belongs to.
@@ -217,7 +217,7 @@ fn identities(input: &Input<'_>, owners: &BTreeMap<IpAddr, Option<&Arc<Pod>>>) -
         }
     }
     for (address, owner) in owners {
-        let identity = owner.map_or(IdentityRef::PodRange, |pod| IdentityRef::Pod(Arc::clone(&pod.name)));
+        let identity = owner.map_or(IdentityRef::PodRange, |pod| IdentityRef::Pod(pod.name.clone()));
         identities.insert(IpNet::from(*address), identity);
     }
     for address in input.node_addresses {

@@ -60,7 +60,7 @@ impl<'a> PodRules<'a> {
     /// The rules that a selector of theirs makes match this pod, which must be on the pod network.
     pub(super) fn matching(&mut self, pod: &'a Pod) -> &BTreeSet<RuleId> {
         let Self { cluster, scopes, scopes_of, keys, known, .. } = self;
-        let name = pod.name.namespace.as_str();
+        let name = pod.name.namespace();
         let labels = pod.labels.iter().filter(|(key, _)| keys.contains(key.as_str()));
         let alike = (name, labels.map(|(key, value)| (key.as_str(), value.as_str())).collect());
         known.entry(alike).or_insert_with(|| {

@@ -51,7 +51,7 @@ impl LocalRule {
 
     /// The namespace of its policy.
     pub(super) fn namespace(&self) -> &str {
-        &self.policy.name.namespace
+        self.policy.name.namespace()
     }
 
     pub(super) fn is_for_everybody(&self) -> bool {
@@ -234,7 +234,7 @@ fn ports_named_by(rules: &Rules, ids: &[RuleId], pod: &Pod) -> BTreeSet<NamedPor
 fn policies_selecting<'a>(cluster: &'a Cluster, pod: &'a Pod) -> impl Iterator<Item = &'a Arc<NetworkPolicy>> {
     cluster
         .policies
-        .shared_from(&ObjectName::new(&pod.name.namespace, ""))
-        .take_while(|policy| policy.name.namespace == pod.name.namespace)
+        .shared_from(&ObjectName::new(pod.name.namespace(), ""))
+        .take_while(|policy| policy.name.namespace() == pod.name.namespace())
         .filter(|policy| policy.selects(pod))
 }

@@ -191,7 +191,7 @@ fn backends(
     only_local: bool,
 ) -> Vec<Backend> {
     let of_service = |slice: &&EndpointSlice| {
-        slice.name.namespace == service.name.namespace && slice.service.as_ref() == Some(&service.name.name)
+        slice.name.namespace() == service.name.namespace() && slice.service.as_deref() == Some(service.name.name())
     };
     let mut ready = Vec::new();
     let mut terminating = Vec::new();

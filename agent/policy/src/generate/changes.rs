@@ -6,7 +6,7 @@ use crate::model::{AuditTrail, Cluster, ExternalAddresses, Labels, ObjectName, P
 
 /// Changes something; what is likely in a cluster is likely here, and so is what is hard.
 pub fn change(random: &mut Random, scenario: &mut Scenario, other: &Scenario) {
-    let names: Vec<ObjectName> = scenario.cluster.pods.iter().map(|pod| ObjectName::clone(&pod.name)).collect();
+    let names: Vec<ObjectName> = scenario.cluster.pods.iter().map(|pod| pod.name.clone()).collect();
     let cluster = &mut scenario.cluster;
     match random.below(24) {
         // A pod comes, or another one in its place.
@@ -14,7 +14,7 @@ pub fn change(random: &mut Random, scenario: &mut Scenario, other: &Scenario) {
             let others: Vec<&Pod> = other.cluster.pods.iter().collect();
             let mut pod = (*random.pick(&others)).clone();
             if random.percent(70) {
-                pod.name = ObjectName::new(&pod.name.namespace, format!("new-{}", random.below(6))).into();
+                pod.name = ObjectName::new(pod.name.namespace(), format!("new-{}", random.below(6)));
             }
             if random.percent(60) {
                 let host = u8::try_from(100 + random.below(40)).unwrap();
@@ -133,11 +133,7 @@ fn change_endpoints(random: &mut Random, scenario: &mut Scenario, other: &Scenar
         let taken = |interface: &u32| endpoints.iter().any(|endpoint| endpoint.interface == *interface);
         if let (false, Some(interface)) = (pods.is_empty(), (95..=u32::MAX).find(|interface| !taken(interface))) {
             let pod = *random.pick(&pods);
-            endpoints.push(Endpoint {
-                interface,
-                pod: Some(ObjectName::clone(&pod.name)),
-                addresses: pod.addresses.clone(),
-            });
+            endpoints.push(Endpoint { interface, pod: Some(pod.name.clone()), addresses: pod.addresses.clone() });
         }
         return;
     }
@@ -147,7 +143,7 @@ fn change_endpoints(random: &mut Random, scenario: &mut Scenario, other: &Scenar
         1 => endpoints[place].pod = None,
         2 => drop(endpoints[place].addresses.pop()),
         _ => {
-            let names: Vec<ObjectName> = other.cluster.pods.iter().map(|pod| ObjectName::clone(&pod.name)).collect();
+            let names: Vec<ObjectName> = other.cluster.pods.iter().map(|pod| pod.name.clone()).collect();
             endpoints[place].pod = Some(random.pick(&names).clone());
         }
     }

@@ -83,7 +83,7 @@ fn pod(random: &mut Random, number: u8) -> Pod {
     let name = ObjectName::new(random.word(&NAMESPACES), format!("pod-{number}"));
     Pod {
         uid: format!("uid-{name}"),
-        name: name.into(),
+        name,
         labels: labels(random, &[("app", &["api", "db", "web"]), ("tier", &["back", "front"]), ("track", &["canary"])])
             .into(),
         addresses,
@@ -128,7 +128,7 @@ fn endpoints(random: &mut Random, cluster: &Cluster, node: &str) -> Vec<Endpoint
         .zip(local)
         .map(|(interface, pod)| Endpoint {
             interface,
-            pod: random.percent(95).then(|| ObjectName::clone(&pod.name)),
+            pod: random.percent(95).then(|| pod.name.clone()),
             addresses: pod.addresses.iter().copied().filter(|_| random.percent(80)).collect(),
         })
         .collect();

@@ -20,7 +20,7 @@ pub fn manifest(policy: &NetworkPolicy) -> Value {
     let mut manifest = json!({
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
-        "metadata": { "name": policy.name.name, "namespace": policy.name.namespace },
+        "metadata": { "name": policy.name.name(), "namespace": policy.name.namespace() },
         "spec": spec,
     });
     manifest.sort_all_objects();

@@ -39,7 +39,7 @@ impl Words {
             pairs
         };
         let pods = || cluster.pods.iter();
-        let namespaces: BTreeSet<_> = pods().map(|pod| pod.name.namespace.clone()).collect();
+        let namespaces: BTreeSet<_> = pods().map(|pod| pod.name.namespace().to_owned()).collect();
         let mut addresses: Vec<IpAddr> = pods().flat_map(|pod| pod.addresses.clone()).collect();
         addresses.extend(cluster.nodes.iter().flat_map(|node| node.addresses.clone()));
         addresses.push(IpAddr::from([203, 0, 113, 77]));

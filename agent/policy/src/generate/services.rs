@@ -55,8 +55,8 @@ impl Words<'_> {
             external_addresses.push(*random.pick(&some));
             external_addresses.extend(random.percent(20).then(|| *random.pick(self.node_addresses)));
         }
-        let namespaces: BTreeSet<&String> = cluster.pods.iter().map(|pod| &pod.name.namespace).collect();
-        let namespaces: Vec<&String> = namespaces.into_iter().collect();
+        let namespaces: BTreeSet<&str> = cluster.pods.iter().map(|pod| pod.name.namespace()).collect();
+        let namespaces: Vec<&str> = namespaces.into_iter().collect();
         let name = ObjectName::new(*random.pick(&namespaces), format!("service-{number}"));
         Service {
             uid: format!("uid-{name}"),
@@ -81,8 +81,8 @@ impl Words<'_> {
         let endpoints =
             (0..=random.below(3)).filter_map(|_| self.endpoint(random, cluster, ipv4, only_local)).collect();
         EndpointSlice {
-            name: ObjectName::new(&service.name.namespace, format!("{}-{number}", service.name.name)),
-            service: (!random.percent(3)).then(|| service.name.name.clone()),
+            name: ObjectName::new(service.name.namespace(), format!("{}-{number}", service.name.name())),
+            service: (!random.percent(3)).then(|| service.name.name().to_owned()),
             ports,
             endpoints,
         }
@@ -117,14 +117,14 @@ fn add_crowd(random: &mut Random, cluster: &mut Cluster) {
     let Some(first) = cluster.services.iter().next().cloned() else { return };
     let slices: Vec<EndpointSlice> = cluster.endpoint_slices.iter().cloned().collect();
     for number in 0..MOST_FRONTENDS + random.below(2) {
-        let name = ObjectName::new(&first.name.namespace, format!("{}-again-{number}", first.name.name));
+        let name = ObjectName::new(first.name.namespace(), format!("{}-again-{number}", first.name.name()));
         let mut slices = slices.clone();
         slices.retain(|slice| {
-            slice.name.namespace == first.name.namespace && slice.service.as_ref() == Some(&first.name.name)
+            slice.name.namespace() == first.name.namespace() && slice.service.as_deref() == Some(first.name.name())
         });
         for slice in &mut slices {
-            slice.service = Some(name.name.clone());
-            slice.name.name = format!("{}-again-{number}", slice.name.name);
+            slice.service = Some(name.name().to_owned());
+            slice.name = ObjectName::new(slice.name.namespace(), format!("{}-again-{number}", slice.name.name()));
             cluster.endpoint_slices.insert(slice.clone());
         }
         let cluster_addresses = first.cluster_addresses.iter().map(|own| cluster_address(own.is_ipv4(), 20 + number));

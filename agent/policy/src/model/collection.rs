@@ -37,7 +37,7 @@ named! {
     Service: ObjectName, service => &service.name;
     EndpointSlice: ObjectName, slice => &slice.name;
     // All that count are called `default`.
-    AuditTrail: str, trail => &trail.name.namespace;
+    AuditTrail: str, trail => trail.name.namespace();
 }
 
 /// The objects of one kind, in the order of their names.

@@ -1,39 +1,16 @@
 //! Namespaces, pods and nodes.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::{AuditTrail, EndpointSlice, NetworkPolicy, Objects, Protocol, Service};
+use super::{AuditTrail, EndpointSlice, NetworkPolicy, ObjectName, Objects, Protocol, Service};
 
 /// The labels of an object.
 pub type Labels = BTreeMap<String, String>;
-
-/// The name of a namespaced object; shown as `namespace/name`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectName {
-    /// The namespace that the object is in.
-    pub namespace: String,
-    /// The object's name within its namespace and kind.
-    pub name: String,
-}
-
-impl ObjectName {
-    /// The name of the object `name` in `namespace`.
-    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
-    }
-}
-
-impl fmt::Display for ObjectName {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{}", self.namespace, self.name)
-    }
-}
 
 /// Everything about a cluster that a policy decision or the identity of an address depends on. A clone costs nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,7 +47,7 @@ pub struct Namespace {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pod {
     /// Its namespace and name, which the tables share with it.
-    pub name: Arc<ObjectName>,
+    pub name: ObjectName,
     /// Its uid; empty where the source has none.
     pub uid: String,
     /// Its labels.

@@ -48,7 +48,9 @@ impl NetworkPolicy {
 
     /// Whether the policy applies to a pod: same namespace, labels selected, on the pod network and not ended.
     pub fn selects(&self, pod: &Pod) -> bool {
-        self.name.namespace == pod.name.namespace && pod.is_on_pod_network() && self.pod_selector.matches(&pod.labels)
+        self.name.namespace() == pod.name.namespace()
+            && pod.is_on_pod_network()
+            && self.pod_selector.matches(&pod.labels)
     }
 }
 

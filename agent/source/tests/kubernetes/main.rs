@@ -83,7 +83,7 @@ fn trail(hold: bool) -> Value {
 }
 
 fn pods(cluster: &Cluster) -> Vec<&str> {
-    cluster.pods.iter().map(|pod| pod.name.name.as_str()).collect()
+    cluster.pods.iter().map(|pod| pod.name.name()).collect()
 }
 
 fn messages(update: &Update) -> Vec<&str> {
@@ -114,7 +114,7 @@ fn what_is_there_comes_in_one_update_and_each_change_after_it() {
     followed.until("a policy is made", |update| update.cluster.as_ref().unwrap().policies.len() == 1);
     server.put(pod("c", "10.0.0.4"));
     followed.until("a pod is changed", |update| {
-        update.cluster.as_ref().unwrap().pod_at([10, 0, 0, 4].into()).is_some_and(|pod| pod.name.name == "c")
+        update.cluster.as_ref().unwrap().pod_at([10, 0, 0, 4].into()).is_some_and(|pod| pod.name.name() == "c")
     });
     server.delete("pods", "shop", "a");
     followed.until("a pod is deleted", |update| pods(update.cluster.as_ref().unwrap()) == ["b", "c"]);

@@ -29,7 +29,7 @@ impl Agent {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let definitions = Definitions::open(folder.path(), "boot", None).unwrap();
-        let service = definitions.number_service(&ObjectName { namespace: "shop".to_owned(), name: "web".to_owned() });
+        let service = definitions.number_service(&ObjectName::new("shop", "web"));
         let pod = definitions.number_identity(Identity { pod: "web-1".to_owned(), ..Identity::default() });
         let node = definitions.number_identity(Identity { node: "other".to_owned(), ..Identity::default() });
         let entry = |address, bits, identity, owner, flags| {

@@ -98,8 +98,8 @@ impl Targets {
         }
         let cluster = input.cluster;
         let of_services = stale.slices_of.iter().flat_map(|name| {
-            let slices = cluster.endpoint_slices.iter_from(&ObjectName::new(&name.namespace, ""));
-            slices.take_while(|slice| slice.name.namespace == name.namespace)
+            let slices = cluster.endpoint_slices.iter_from(&ObjectName::new(name.namespace(), ""));
+            slices.take_while(|slice| slice.name.namespace() == name.namespace())
         });
         let slices = Slices::of(of_services);
         let mut renewed = Self::default();
@@ -171,7 +171,7 @@ impl<'a> Slices<'a> {
         let mut slices: BTreeMap<(&str, &str), Vec<&EndpointSlice>> = BTreeMap::new();
         for slice in all {
             if let Some(service) = &slice.service {
-                slices.entry((&slice.name.namespace, service)).or_default().push(slice);
+                slices.entry((slice.name.namespace(), service)).or_default().push(slice);
             }
         }
         Self(slices)
@@ -184,7 +184,7 @@ impl<'a> Slices<'a> {
             |endpoint: &&SliceEndpoint| only_on.is_none_or(|node| endpoint.node.as_deref() == Some(node));
         let endpoints: Vec<(NonZeroU16, &SliceEndpoint)> = self
             .0
-            .get(&(service.name.namespace.as_str(), service.name.name.as_str()))
+            .get(&(service.name.namespace(), service.name.name()))
             .into_iter()
             .flatten()
             .flat_map(|slice| slice.ports.iter().filter(stands_for).map(move |target| (slice, target.port)))
