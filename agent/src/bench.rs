@@ -60,7 +60,7 @@ impl Agent {
             account: Account::new(Arc::clone(&journal), Verdict::Allow),
             source: SourceState::new(Arc::clone(&journal)),
             statements: Statements::new(journal),
-            made: Made::default(),
+            made: Made::nothing(node),
             source_is_whole: readiness.condition("source"),
             policy_in_force: readiness.condition("policy"),
             hooks_on: readiness.condition("hooks"),

@@ -9,14 +9,13 @@ use std::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
     },
-    thread,
     time::{Duration, Instant},
 };
 
 use podwitness_config::Retention;
 use podwitness_datapath::{Control, HookFault, Interface, Tables as KernelTables};
 use podwitness_endpoints::Snapshot;
-use podwitness_policy::{Cluster, Compiler, Endpoint, ObjectName, policy_sha256};
+use podwitness_policy::{Cluster, Compiler, Endpoint, NetworkPolicy, ObjectName, Objects, PodsOfNode, policy_sha256};
 use podwitness_runtime::{exit::sentence, readiness::Condition, shutdown::Shutdown};
 use podwitness_source::Update;
 use podwitness_spool::Definitions as _;
@@ -91,15 +90,28 @@ pub(crate) struct Controller {
 }
 
 /// What was made of the cluster last, so that the next change begins with it.
-#[derive(Default)]
 pub(crate) struct Made {
+    here: PodsOfNode,
     compiler: Compiler,
     /// In the kernel's numbers.
     tables: KernelTables,
     /// Whether these are in force.
     is_in_force: bool,
-    /// The revision of the policies of a cluster.
-    revision: Option<(Arc<Cluster>, i64)>,
+    /// Policies and their revision.
+    revision: Option<(Objects<NetworkPolicy>, i64)>,
+}
+
+impl Made {
+    /// Nothing yet, for a node.
+    pub(crate) fn nothing(node: &str) -> Self {
+        Self {
+            here: PodsOfNode::new(node),
+            compiler: Compiler::default(),
+            tables: KernelTables::default(),
+            is_in_force: false,
+            revision: None,
+        }
+    }
 }
 
 /// The present, as far as it is known.
@@ -284,21 +296,16 @@ impl Controller {
         Ok(faults.len())
     }
 
-    /// Brings the tables and the revision up to the cluster; returns the revision. What names the policies is reckoned beside the
-    /// tables, because it is made over all of their texts.
+    /// Brings the tables and the revision up to the cluster; returns the revision.
     fn make_all(&mut self, cluster: &Arc<Cluster>, snapshot: &Snapshot, endpoints: &[Endpoint]) -> i64 {
-        let known = self.made.revision.as_ref().filter(|(before, _)| before.policies == cluster.policies);
+        self.make(cluster, snapshot, endpoints);
+        let known = self.made.revision.as_ref().filter(|(policies, _)| *policies == cluster.policies);
         if let Some(&(_, revision)) = known {
-            self.make(cluster, snapshot, endpoints);
             return revision;
         }
-        let sha256 = thread::scope(|scope| {
-            let sha256 = scope.spawn(|| debug_span!("sha256").in_scope(|| policy_sha256(cluster)));
-            self.make(cluster, snapshot, endpoints);
-            sha256.join().expect("texts can be hashed")
-        });
+        let sha256 = debug_span!("sha256").in_scope(|| policy_sha256(cluster));
         let revision = self.definitions.number_revision(&sha256);
-        self.made.revision = Some((Arc::clone(cluster), revision));
+        self.made.revision = Some((cluster.policies.clone(), revision));
         revision
     }
 
@@ -331,8 +338,8 @@ impl Controller {
     }
 
     /// The endpoints with their pods: the one of this node that has one of the endpoint's addresses.
-    fn endpoints(&self, cluster: &Cluster, snapshot: &Snapshot) -> Vec<Endpoint> {
-        let here = cluster.pods_on(&self.node);
+    fn endpoints(&mut self, cluster: &Cluster, snapshot: &Snapshot) -> Vec<Endpoint> {
+        let here = self.made.here.follow(cluster);
         let pod_of = |endpoint: &podwitness_endpoints::Endpoint| -> Option<ObjectName> {
             let mut pods = endpoint.addresses.iter().filter_map(|address| here.get(address).copied().flatten());
             pods.next().map(|pod| pod.name.clone())

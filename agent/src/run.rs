@@ -102,7 +102,7 @@ pub fn run(cli: &Cli) -> Result<Exit> {
         account: Account::new(Arc::clone(&journal), unknown_endpoints),
         source: SourceState::new(Arc::clone(&journal)),
         statements: Statements::new(Arc::clone(&journal)),
-        made: Made::default(),
+        made: Made::nothing(&config.node),
         source_is_whole,
         policy_in_force,
         hooks_on,

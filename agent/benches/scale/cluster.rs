@@ -272,7 +272,8 @@ pub(crate) fn policies(namespace: usize, change: u16) -> Vec<NetworkPolicy> {
             generation: i64::from(change) + 1,
             resource_version: format!("{}", 100_000 + u32::from(change)),
             // Five hundred bytes, as many policies have.
-            text: format!("{{\"change\":{change},\"spec\":\"{:>480}\"}}", format!("{:.200}", format!("{ingress:?}"))),
+            text: format!("{{\"change\":{change},\"spec\":\"{:>480}\"}}", format!("{:.200}", format!("{ingress:?}")))
+                .into(),
             pod_selector,
             ingress,
             egress,

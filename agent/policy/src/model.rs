@@ -8,8 +8,10 @@ mod policy;
 mod selector;
 mod services;
 mod sharing;
+mod text;
 mod trail;
 
+pub use claims::PodsOfNode;
 pub(crate) use claims::newest;
 pub use collection::{Named, Objects};
 pub use name::ObjectName;
@@ -18,4 +20,5 @@ pub use policy::{IpBlock, NetworkPolicy, Peer, Peers, PortMatch, PortRange, Port
 pub use selector::{LabelSelector, Operator, Requirement, Values};
 pub use services::{EndpointSlice, Service, ServicePort, SliceEndpoint, SlicePort};
 pub use sharing::Sharing;
+pub use text::PolicyText;
 pub use trail::{AuditTrail, ExternalAddresses, WitnessMode};

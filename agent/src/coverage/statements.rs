@@ -110,7 +110,7 @@ fn record(event: PolicyEvent, now_us: i64, revision: i64, policy: &NetworkPolicy
         uid: policy.uid.clone(),
         generation: policy.generation,
         resource_version: policy.resource_version.clone(),
-        text: policy.text.clone(),
+        text: policy.text.to_string(),
         policy_revision: revision,
         revision_from: since.revision,
         effective_from_us: Some(since.time_us),

@@ -271,7 +271,7 @@ fn cluster(policies: &[(&str, &str)]) -> Arc<Cluster> {
         pod_selector: LabelSelector::default(),
         ingress: None,
         egress: None,
-        text: (*text).to_owned(),
+        text: (*text).to_owned().into(),
         faults: if text.is_empty() { vec!["empty".to_owned()] } else { Vec::new() },
     });
     Arc::new(Cluster { policies: policies.collect(), ..Cluster::default() })

@@ -170,6 +170,12 @@ fn each_endpoint_has_its_life_and_each_policy_its_versions_and_a_verdict_the_tex
          policy_revision AND coalesce(effective_to = time AND revision_to = policy_revision - 1, event != 'ended')",
         "(SELECT * FROM policies WHERE event != 'statement')",
     )?;
+    // The name of what is in force is made of what the rows say.
+    desk.is_true_of_all(
+        "policy_sha256 = made",
+        "(SELECT policy_sha256, sha256('[' || string_agg(to_json([namespace, name, coalesce(uid, ''), text_sha256])::VARCHAR, \
+         ',' ORDER BY namespace, name) || ']') AS made FROM policies WHERE event = 'in-force' GROUP BY policy_sha256)",
+    )?;
 
     let told = desk.texts(
         "SELECT concat_ws(' ', name, revision_from, coalesce(revision_to::VARCHAR, 'now'), \

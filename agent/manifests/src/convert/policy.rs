@@ -44,7 +44,7 @@ pub fn network_policy(object: &networking::NetworkPolicy) -> Result<Converted<Ne
         pod_selector: LabelSelector::everything(),
         ingress: types.ingress.then_some(ingress),
         egress: types.egress.then_some(egress),
-        text: text(&serde_json::to_value(object).expect("the API's types have only text as keys")),
+        text: text(&serde_json::to_value(object).expect("the API's types have only text as keys")).into(),
         faults: Vec::new(),
     };
     match pod_selector {
@@ -85,7 +85,7 @@ pub(crate) fn closed(object: &Value) -> Option<NetworkPolicy> {
         pod_selector: LabelSelector::everything(),
         ingress: Some(Vec::new()),
         egress: Some(Vec::new()),
-        text: text(object),
+        text: text(object).into(),
         faults: Vec::new(),
     })
 }
@@ -108,9 +108,7 @@ fn text(object: &Value) -> String {
         "spec": object["spec"],
     });
     applied.sort_all_objects();
-    let mut text = applied.to_string();
-    text.shrink_to_fit();
-    text
+    applied.to_string()
 }
 
 /// How many entries `policyTypes` can have.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::world::{SHOP_DB, World, address};
-use crate::model::{Cluster, ObjectName, Pod, newest};
+use crate::model::{Cluster, ObjectName, Pod, PodsOfNode, newest};
 
 const CLAIMED: &str = "10.244.1.77";
 
@@ -21,7 +21,7 @@ fn claimed(claims: &[(&str, bool, Option<i64>)]) -> Cluster {
 /// Who has the address, of which one place in the code decides.
 fn owner(cluster: &Cluster) -> Option<&str> {
     let owner = cluster.pod_at(address(CLAIMED));
-    let of_all = cluster.claims(|_| true);
+    let of_all = cluster.claims();
     assert_eq!(newest(of_all[&address(CLAIMED)].iter().copied()).map(Arc::as_ref), owner);
     owner.map(|pod| pod.name.name())
 }
@@ -58,9 +58,31 @@ fn pods_that_have_ended_claim_nothing() {
 fn a_newer_claim_of_another_node_does_not_take_the_address_from_an_interface_here() {
     let mut cluster = claimed(&[("a", false, Some(1)), ("b", false, Some(2))]);
     cluster.pods.get_mut(&ObjectName::new("shop", "b")).expect("it was put there").node = Some("node-b".into());
-    let on = |node, address| cluster.pods_on(node).get(&address).copied().flatten();
-    let name = |node| on(node, self::address(CLAIMED)).map(|pod| pod.name.name());
-    assert_eq!((name("node-a"), name("node-b"), name("node-c")), (Some("a"), Some("b"), None));
+    let on = |node, address| {
+        let mut here = PodsOfNode::new(node);
+        here.follow(&cluster).get(&address).copied().flatten().cloned()
+    };
+    let name = |node| on(node, self::address(CLAIMED)).map(|pod| pod.name.name().to_owned());
+    assert_eq!((name("node-a"), name("node-b"), name("node-c")), (Some("a".to_owned()), Some("b".to_owned()), None));
     assert_eq!(owner(&cluster), Some("b"));
     assert_eq!(on("node-a", address(SHOP_DB)), None);
+}
+
+#[test]
+fn pods_of_a_node_come_and_go_with_changes() {
+    let mut cluster = claimed(&[("a", false, Some(1))]);
+    let mut here = PodsOfNode::new("node-a");
+    let name = ObjectName::new("shop", "a");
+    let mut is_here = |cluster: &Cluster| here.follow(cluster).get(&address(CLAIMED)).is_some_and(Option::is_some);
+    assert!(is_here(&cluster) && is_here(&cluster));
+    cluster.pods.get_mut(&name).expect("it was put there").node = Some("node-b".into());
+    assert!(!is_here(&cluster), "it went to another node");
+    cluster.pods.get_mut(&name).expect("it was put there").node = Some("node-a".into());
+    assert!(is_here(&cluster));
+    cluster.pods.get_mut(&name).expect("it was put there").addresses = [address(SHOP_DB)].into_iter().collect();
+    assert!(!is_here(&cluster), "it has another address");
+    cluster.pods.get_mut(&name).expect("it was put there").addresses = [address(CLAIMED)].into_iter().collect();
+    assert!(is_here(&cluster));
+    cluster.pods.remove(&name);
+    assert!(!is_here(&cluster), "it is gone");
 }

@@ -106,10 +106,11 @@ fn policies_that_select_no_local_endpoint_cost_no_class() {
 fn the_name_of_a_policy_content_follows_from_what_is_documented() {
     let mut world = World::new([ingress_policy("b", []), ingress_policy("a", [])]);
     for policy in world.cluster.policies.iter_mut() {
-        policy.text = "{\"x\":1}".to_owned();
+        policy.text = "{\"x\":1}".to_owned().into();
     }
-    // printf '%s' '[["shop","a","uid-a","{\"x\":1}"],["shop","b","uid-b","{\"x\":1}"]]' | sha256sum
-    let expected = "66982113fed175ab00e206cf629a8cf18edc0b9c8d743f6430e3ac45af5e8163";
+    // text=$(printf '%s' '{"x":1}' | sha256sum | cut -d' ' -f1)
+    // printf '%s' "[[\"shop\",\"a\",\"uid-a\",\"$text\"],[\"shop\",\"b\",\"uid-b\",\"$text\"]]" | sha256sum
+    let expected = "5f2ed76d948ef4768c57715365c7da8ed9ab097db563b2bfbfe978665718390e";
     assert_eq!(policy_sha256(&world.cluster), expected);
     let before = policy_sha256(&world.cluster);
     world.pod_mut("shop", "web").labels = std::sync::Arc::default();

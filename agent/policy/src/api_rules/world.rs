@@ -167,7 +167,7 @@ pub(super) fn policy(name: &str) -> NetworkPolicy {
         pod_selector: LabelSelector::everything(),
         ingress: None,
         egress: None,
-        text: String::new(),
+        text: String::new().into(),
         faults: Vec::new(),
     }
 }

@@ -35,7 +35,7 @@ impl Peers {
     /// The peers of the input. Classes are numbered as those that these and the entries before had, as far as that is
     /// possible.
     pub(super) fn of(input: &Input<'_>, rules: &Rules, before: &Self, had: &Addresses) -> (Self, Addresses) {
-        let claims = input.cluster.claims(|_| true);
+        let claims = input.cluster.claims();
         let mut peers = Self::default();
         let shared = claims.iter().filter(|(_, claimants)| claimants.len() > 1).map(|(address, _)| *address);
         peers.entangled = shared.chain(hosts(input)).collect();

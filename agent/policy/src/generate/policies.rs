@@ -69,10 +69,10 @@ impl Words {
             pod_selector: selector(random, &self.pod_labels, 60),
             ingress: (directions != 1).then(|| self.rules(random)),
             egress: (directions != 0).then(|| self.rules(random)),
-            text: String::new(),
+            text: String::new().into(),
             faults: Vec::new(),
         };
-        policy.text = manifest(&policy).to_string();
+        policy.text = manifest(&policy).to_string().into();
         policy
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Cluster, Pod};
+use super::{Cluster, Objects, Pod};
 
 impl Cluster {
     /// The pod that a packet's address stands for: the newest claim wins.
@@ -20,27 +20,58 @@ impl Cluster {
         self.pods.shared_iter().filter(move |pod| pod.is_on_pod_network() && pod.addresses.contains(&address))
     }
 
-    /// The pods of a node by the addresses that they have there; none where a claim cannot be told from another. A claim of a
-    /// pod elsewhere says nothing about an interface that is seen on this node, so that it cannot make its pod unknown.
-    pub fn pods_on(&self, node: &str) -> BTreeMap<IpAddr, Option<&Pod>> {
-        let of_node = self.claims(|pod| pod.node.as_deref() == Some(node));
-        of_node.into_iter().map(|(address, claimants)| (address, newest(claimants).map(Arc::as_ref))).collect()
+    /// Every address that pods on the pod network claim, with all that do.
+    pub(crate) fn claims(&self) -> BTreeMap<IpAddr, Vec<&Arc<Pod>>> {
+        claims(&self.pods)
+    }
+}
+
+/// The pods of one node, while a cluster is followed.
+#[derive(Debug)]
+pub struct PodsOfNode {
+    node: String,
+    /// Of all nodes, as they were the last time.
+    all: Objects<Pod>,
+    own: Objects<Pod>,
+}
+
+impl PodsOfNode {
+    /// Of this node; there are none before a cluster was followed.
+    pub fn new(node: impl Into<String>) -> Self {
+        Self { node: node.into(), all: Objects::default(), own: Objects::default() }
     }
 
-    /// Every address that pods on the pod network claim, of those that `counts` says count, with all that do.
-    pub(crate) fn claims(&self, counts: impl Fn(&Pod) -> bool) -> BTreeMap<IpAddr, Vec<&Arc<Pod>>> {
-        let mut claims: BTreeMap<IpAddr, Vec<&Arc<Pod>>> = BTreeMap::new();
-        for pod in self.pods.shared_iter().filter(|pod| counts(pod) && pod.is_on_pod_network()) {
-            for address in &pod.addresses {
-                let claimants = claims.entry(*address).or_default();
-                // A pod that lists an address twice claims it once.
-                if claimants.last().is_none_or(|last| last.name != pod.name) {
-                    claimants.push(pod);
-                }
+    /// The pods of the node in a cluster by the addresses that they have there; none where a claim cannot be told from another. A
+    /// claim of a pod elsewhere says nothing about an interface that is seen on this node, so that it cannot make its pod
+    /// unknown.
+    pub fn follow(&mut self, cluster: &Cluster) -> BTreeMap<IpAddr, Option<&Pod>> {
+        for (before, after) in self.all.differences(&cluster.pods) {
+            match (before, after) {
+                (_, Some(now)) if now.node.as_deref() == Some(&*self.node) => self.own.insert(Arc::clone(now)),
+                (Some(before), _) => _ = self.own.remove(&before.name),
+                (None, _) => {}
             }
         }
-        claims
+        self.all = cluster.pods.clone();
+        claims(&self.own)
+            .into_iter()
+            .map(|(address, claimants)| (address, newest(claimants).map(Arc::as_ref)))
+            .collect()
     }
+}
+
+fn claims(pods: &Objects<Pod>) -> BTreeMap<IpAddr, Vec<&Arc<Pod>>> {
+    let mut claims: BTreeMap<IpAddr, Vec<&Arc<Pod>>> = BTreeMap::new();
+    for pod in pods.shared_iter().filter(|pod| pod.is_on_pod_network()) {
+        for address in &pod.addresses {
+            let claimants = claims.entry(*address).or_default();
+            // A pod that lists an address twice claims it once.
+            if claimants.last().is_none_or(|last| last.name != pod.name) {
+                claimants.push(pod);
+            }
+        }
+    }
+    claims
 }
 
 /// The claim that stands, if there is one that does.

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use podwitness_wire::{Direction, SCTP, TCP, UDP};
 
-use super::{LabelSelector, ObjectName, Pod};
+use super::{LabelSelector, ObjectName, Pod, PolicyText};
 
 /// A `NetworkPolicy`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,9 +29,8 @@ pub struct NetworkPolicy {
     /// The egress rules in the API's order; `None` where the policy does not isolate in this direction, after
     /// the defaulting of `policyTypes`.
     pub egress: Option<Vec<Rule>>,
-    /// The text as applied: canonical JSON with sorted keys. It is evidence, and what the policy's SHA-256 is made over;
-    /// no decision reads it.
-    pub text: String,
+    /// The text as applied: canonical JSON with sorted keys. It is evidence; no decision reads it.
+    pub text: PolicyText,
     /// What could not be understood and is closed because of it, one sentence each; empty where all was understood. No decision
     /// reads it.
     pub faults: Vec<String>,
