@@ -16,7 +16,7 @@ use podwitness_config::Retention;
 use podwitness_datapath::{Control, HookFault, Interface, Tables as KernelTables};
 use podwitness_endpoints::Snapshot;
 use podwitness_policy::{Cluster, Compiler, Endpoint, NetworkPolicy, ObjectName, Objects, PodsOfNode, policy_sha256};
-use podwitness_runtime::{exit::sentence, readiness::Condition, shutdown::Shutdown};
+use podwitness_runtime::{exit::sentence, memory, readiness::Condition, shutdown::Shutdown};
 use podwitness_source::Update;
 use podwitness_spool::Definitions as _;
 use tracing::debug_span;
@@ -32,6 +32,9 @@ use crate::{
 
 /// How often the controller looks whether it should stop, and tries again what has failed.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The least time between two times that memory is given back.
+const TIDY: Duration = Duration::from_secs(60);
 
 /// What the controller is told.
 #[derive(Debug)]
@@ -138,6 +141,7 @@ impl Controller {
     pub(crate) fn run(mut self, changes: &Receiver<Change>, shutdown: &Shutdown) -> Result<(), ControllerError> {
         let mut present = Present::default();
         let mut lacks_hooks = false;
+        let (mut is_tidy, mut next_tidying) = (true, Instant::now());
         while !shutdown.is_requested() {
             match changes.recv_timeout(PATIENCE) {
                 Ok(change) => {
@@ -145,6 +149,12 @@ impl Controller {
                     for change in changes.try_iter() {
                         self.learn(&mut present, change);
                     }
+                    is_tidy = false;
+                }
+                Err(RecvTimeoutError::Timeout) if !is_tidy && next_tidying <= Instant::now() => {
+                    memory::give_back();
+                    is_tidy = true;
+                    next_tidying = Instant::now() + TIDY;
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
@@ -244,7 +254,7 @@ impl Controller {
         let seen =
             Seen { since_us: present.endpoints_since_us, snapshot, endpoints: &endpoints, cluster, node: &self.node };
         debug_span!("account").in_scope(|| self.account.learn(now_us(), seen));
-        let revision = self.make_all(cluster, snapshot, &endpoints);
+        let revision = self.make(cluster, snapshot, &endpoints);
         let generation = self.control.generation();
         // Before a record that it applies to can be made.
         let mut trails = trails(cluster, &self.retention);
@@ -297,8 +307,8 @@ impl Controller {
     }
 
     /// Brings the tables and the revision up to the cluster; returns the revision.
-    fn make_all(&mut self, cluster: &Arc<Cluster>, snapshot: &Snapshot, endpoints: &[Endpoint]) -> i64 {
-        self.make(cluster, snapshot, endpoints);
+    fn make(&mut self, cluster: &Arc<Cluster>, snapshot: &Snapshot, endpoints: &[Endpoint]) -> i64 {
+        self.make_tables(cluster, snapshot, endpoints);
         let known = self.made.revision.as_ref().filter(|(policies, _)| *policies == cluster.policies);
         if let Some(&(_, revision)) = known {
             return revision;
@@ -310,7 +320,7 @@ impl Controller {
     }
 
     /// Brings the tables up to the cluster.
-    fn make(&mut self, cluster: &Arc<Cluster>, snapshot: &Snapshot, endpoints: &[Endpoint]) {
+    fn make_tables(&mut self, cluster: &Arc<Cluster>, snapshot: &Snapshot, endpoints: &[Endpoint]) {
         let Self { node, audits, definitions, made, .. } = self;
         let Made { compiler, tables: kernel, is_in_force, .. } = made;
         let (tables, changed) =

@@ -17,3 +17,13 @@ pub fn keep_little() {
         libc::mallopt(libc::M_MMAP_THRESHOLD, OWN_PAGES);
     }
 }
+
+/// Has the kernel have back the pages of what was freed and is kept. It takes some milliseconds for some ten megabytes, and so
+/// much longer takes who needs pages next.
+pub fn give_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it takes a number, and holds the allocator's locks meanwhile.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
