@@ -1,12 +1,14 @@
 # How a node of a cluster is started, by tests/cluster/up and tests/cluster/node. Sourced after lib.sh.
 
-# begin_node NODE: starts the node with its container runtime, which needs no control plane.
+# begin_node NODE [SIZE]: starts the node with its container runtime, which needs no control plane. With a size its kubelet has a
+# disk of its own, until the node ends.
 begin_node() {
     local home=$cluster/nodes/$1
     node_number "$1" >/dev/null
     [ ! -e "$home/pid" ] || fail "$1 runs already"
     mkdir -p "$home" "$cluster/log/$1"
-    rm -rf "$home/made" "$home/run"
+    rm -rf "$home/made" "$home/run" "$home/disk"
+    [ -z "${2-}" ] || printf '%s\n' "$2" >"$home/disk"
     inside "$here/inside/hold-node" "$cluster" "$1"
 }
 

@@ -19,6 +19,7 @@ mod disturbed;
 mod full;
 mod install;
 mod pods;
+mod pressure;
 mod release;
 mod rights;
 mod traces;
