@@ -15,7 +15,8 @@ pub fn policy_sha256(cluster: &Cluster) -> String {
     for (index, policy) in cluster.policies.iter().enumerate() {
         row.clear();
         row.push(if index == 0 { b'[' } else { b',' });
-        let strings = [policy.name.namespace(), policy.name.name(), &policy.uid, &policy.text];
+        let uid = policy.uid.to_string();
+        let strings = [policy.name.namespace(), policy.name.name(), &uid, &policy.text];
         serde_json::to_writer(&mut row, &strings).expect("strings can be written as JSON");
         hash.update(&row);
     }
