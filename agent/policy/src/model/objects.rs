@@ -64,8 +64,8 @@ pub struct Pod {
     pub phase: Phase,
     /// Whether it is being deleted (`metadata.deletionTimestamp` is set): its address may be another's already.
     pub is_being_deleted: bool,
-    /// `metadata.creationTimestamp` in seconds since 1970 (UTC), or the nearest that there can be (from 1970 to 2106); `None`
-    /// where the source has none.
+    /// `metadata.creationTimestamp` in seconds since 1970 (UTC), or the nearest that there can be (from 1970 to 2106);
+    /// `None` where the source has none.
     pub created: Option<NonZeroU32>,
 }
 

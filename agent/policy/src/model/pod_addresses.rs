@@ -3,8 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The addresses of a pod, in the order in which its status has them. One of each family, as there is in the API, takes no
-/// block of memory of its own.
+/// The addresses of a pod, in the order in which its status has them. One of each family, as there is in the API, takes
+/// no block of memory of its own.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PodAddresses(Kept);
 

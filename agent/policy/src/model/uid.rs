@@ -3,16 +3,16 @@
 use std::fmt;
 use std::num::NonZeroU64;
 
-/// An object's uid, as it was given; empty where the source has none. An API server gives UUIDs (RFC 9562), which are kept in
-/// 16 bytes; anything else is kept as text.
+/// An object's uid, as it was given; empty where the source has none. An API server gives UUIDs (RFC 9562), which are kept
+/// in 16 bytes; anything else is kept as text.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Uid(Kept);
 
 /// One text is kept in one way only, so that those which are kept alike are the same.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Kept {
-    /// A UUID in lower case, as RFC 9562 writes it. That its second half is not 0 (it begins with a variant) is what tells it
-    /// from a text in no more than its 16 bytes.
+    /// A UUID in lower case, as RFC 9562 writes it. That its second half is not 0 (it begins with a variant) is what tells
+    /// it from a text in no more than its 16 bytes.
     Uuid(u64, NonZeroU64),
     /// `None` is the empty one.
     Text(Option<Box<Text>>),
@@ -29,6 +29,23 @@ impl Uid {
     /// Whether the source has none.
     pub fn is_empty(&self) -> bool {
         self.0 == Kept::Text(None)
+    }
+
+    /// Its 16 bytes, where it is a UUID that is kept as such; [`of_bytes`](Self::of_bytes) makes it of them again.
+    pub fn bytes(&self) -> Option<[u8; 16]> {
+        match self.0 {
+            Kept::Uuid(high, low) => Some((u128::from(high) << 64 | u128::from(low.get())).to_be_bytes()),
+            Kept::Text(_) => None,
+        }
+    }
+
+    /// The UUID of these bytes.
+    pub fn of_bytes(bytes: [u8; 16]) -> Self {
+        let [one, two, three, four, five, six, seven, eight, ..] = bytes;
+        let high = u64::from_be_bytes([one, two, three, four, five, six, seven, eight]);
+        let [.., one, two, three, four, five, six, seven, eight] = bytes;
+        let low = u64::from_be_bytes([one, two, three, four, five, six, seven, eight]);
+        NonZeroU64::new(low).map_or_else(|| Self::from(text(high, low).as_str()), |low| Self(Kept::Uuid(high, low)))
     }
 }
 
@@ -57,14 +74,17 @@ fn uuid(text: &str) -> Option<(u64, NonZeroU64)> {
     Some((u64::from_str_radix(high, 16).ok()?, NonZeroU64::new(u64::from_str_radix(low, 16).ok()?)?))
 }
 
+/// How RFC 9562 writes it.
+fn text(high: u64, low: u64) -> String {
+    let (first, second, third) = (high >> 32, high >> 16 & 0xffff, high & 0xffff);
+    let (fourth, fifth) = (low >> 48, low & 0xffff_ffff_ffff);
+    format!("{first:08x}-{second:04x}-{third:04x}-{fourth:04x}-{fifth:012x}")
+}
+
 impl fmt::Display for Uid {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Kept::Uuid(high, low) => {
-                let (first, second, third) = (high >> 32, high >> 16 & 0xffff, high & 0xffff);
-                let (fourth, fifth) = (low.get() >> 48, low.get() & 0xffff_ffff_ffff);
-                write!(formatter, "{first:08x}-{second:04x}-{third:04x}-{fourth:04x}-{fifth:012x}")
-            }
+            Kept::Uuid(high, low) => formatter.write_str(&text(*high, low.get())),
             Kept::Text(text) => formatter.write_str(text.as_ref().map_or("", |text| &text.0)),
         }
     }
@@ -97,6 +117,7 @@ mod tests {
             assert!(is_in_16_bytes(&uid), "{text}");
             assert_eq!(uid.to_string(), text);
             assert!(!uid.is_empty());
+            assert_eq!(Uid::of_bytes(uid.bytes().unwrap()), uid);
         }
         let others = [
             "",
@@ -119,6 +140,7 @@ mod tests {
             assert_eq!(uid.to_string(), text);
             assert_eq!(uid.is_empty(), text.is_empty());
         }
+        assert_eq!(Uid::of_bytes([0; 16]), Uid::from("00000000-0000-0000-0000-000000000000"));
         let all: std::collections::BTreeSet<Uid> = uuids.into_iter().chain(others).map(Uid::from).collect();
         assert_eq!(all.len(), uuids.len() + others.len(), "each is another one");
     }
