@@ -1,7 +1,7 @@
 //! Gives the compiled tables the numbers that the kernel works with.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
     sync::Arc,
 };
@@ -223,7 +223,7 @@ impl<'a> Numbering<'a> {
         let policies = rules.iter().map(|rule| spool::PolicyRule {
             namespace: rule.policy.namespace().to_owned(),
             name: rule.policy.name().to_owned(),
-            uid: rule.uid.clone(),
+            uid: rule.uid.to_string(),
             rule: rule.rule.map(|index| i32::try_from(index).unwrap_or(i32::MAX)),
         });
         let number = self.definitions.number_rule_set(spool::RuleSet { id: 0, policies: policies.collect() });
@@ -250,7 +250,7 @@ fn owner(pod: &Pod) -> spool::Identity {
     spool::Identity {
         namespace: pod.name.namespace().to_owned(),
         pod: pod.name.name().to_owned(),
-        pod_uid: pod.uid.clone(),
+        pod_uid: pod.uid.to_string(),
         node: text(pod.node.as_ref()),
         ..spool::Identity::default()
     }
@@ -262,13 +262,14 @@ fn incarnation(pod: &Pod) -> spool::Identity {
         id: 0,
         namespace: pod.name.namespace().to_owned(),
         pod: pod.name.name().to_owned(),
-        pod_uid: pod.uid.clone(),
-        service_account: pod.service_account.to_string(),
-        workload_kind: text(pod.workload_kind.as_ref()),
-        workload: text(pod.workload.as_ref()),
+        pod_uid: pod.uid.to_string(),
+        service_account: pod.template.service_account.to_string(),
+        workload_kind: text(pod.template.workload_kind.as_ref()),
+        workload: text(pod.template.workload.as_ref()),
         node: text(pod.node.as_ref()),
         // A map of strings with its keys in order.
-        labels: serde_json::to_string(&*pod.labels).expect("strings can be written as JSON"),
+        labels: serde_json::to_string(&pod.template.labels.iter().collect::<BTreeMap<_, _>>())
+            .expect("strings can be written as JSON"),
     }
 }
 

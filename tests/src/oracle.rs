@@ -1,5 +1,6 @@
 //! The records that there must be: what the slow evaluator says of a probe, as the evidence would put it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -154,7 +155,7 @@ impl Oracle {
                 .map(|rule| PolicyRule {
                     namespace: rule.policy.namespace().to_owned(),
                     name: rule.policy.name().to_owned(),
-                    uid: Some(rule.uid.clone()).filter(|uid| !uid.is_empty()),
+                    uid: Some(rule.uid.to_string()).filter(|uid| !uid.is_empty()),
                     rule: rule.rule.and_then(|index| i32::try_from(index).ok()),
                 })
                 .collect(),
@@ -179,10 +180,10 @@ impl Oracle {
             identity: known(Known::Exact),
             namespace: Some(pod.name.namespace().to_owned()),
             pod: Some(pod.name.name().to_owned()),
-            pod_uid: Some(pod.uid.clone()),
-            service_account: Some(pod.service_account.to_string()),
+            pod_uid: Some(pod.uid.to_string()),
+            service_account: Some(pod.template.service_account.to_string()),
             node: pod.node.as_deref().map(str::to_owned),
-            labels: Some(serde_json::json!(*pod.labels).to_string()),
+            labels: Some(serde_json::json!(pod.template.labels.iter().collect::<BTreeMap<_, _>>()).to_string()),
             ..plain
         }
     }

@@ -1,16 +1,15 @@
 //! A cluster as many are: namespaces of teams, workloads of several replicas, a Service for each, five policies in each
 //! namespace, and nodes of about a hundred pods. Everything is dual-stack.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use podwitness_policy::{
     Cluster, EndpointSlice, IpBlock, LabelSelector, Labels, NamedPort, Namespace, NetworkPolicy, Node, ObjectName,
-    Peer, Peers, Phase, Pod, PortMatch, PortRange, Ports, Protocol, Rule, Service, ServicePort, Sharing, SliceEndpoint,
-    SlicePort,
+    Peer, Peers, Phase, Pod, PodTemplate, PortMatch, PortRange, Ports, Protocol, Rule, Service, ServicePort, Sharing,
+    SliceEndpoint, SlicePort, Uid,
 };
 
 /// Pods in a namespace.
@@ -74,7 +73,7 @@ pub(crate) fn cluster(pods: usize) -> Cluster {
     for number in 0..2 {
         let mut pod = pod(Which { namespace: 4000, number }, 1);
         pod.name = ObjectName::new("kube-system", format!("coredns-{number}"));
-        pod.labels = labels(&[("k8s-app", "kube-dns")]).into();
+        pod.template = PodTemplate { labels: labels(&[("k8s-app", "kube-dns")]), ..PodTemplate::default() }.into();
         cluster.pods.insert(pod);
     }
     cluster.endpoint_slices.iter_mut().for_each(|slice| sharing.slice(slice));
@@ -139,17 +138,20 @@ pub(crate) fn pod(which: Which, node: usize) -> Pod {
     Pod {
         name: ObjectName::new(namespace_name(namespace), format!("{app}-{hash}-{number:05}")),
         uid: uid(&[2, namespace, number]),
-        labels: labels.into(),
-        addresses: addresses(which),
+        template: PodTemplate {
+            labels,
+            ports: [NamedPort { name: "http".to_owned(), protocol: Protocol::Tcp, port: port(8080) }].into(),
+            service_account: app.into(),
+            workload_kind: Some("Deployment".into()),
+            workload: Some(app.into()),
+        }
+        .into(),
+        addresses: addresses(which).into(),
         node: Some(node_name(node).into()),
         host_network: false,
         phase: Phase::Running,
-        ports: [NamedPort { name: "http".to_owned(), protocol: Protocol::Tcp, port: port(8080) }].into(),
-        service_account: app.into(),
-        workload_kind: Some("Deployment".into()),
-        workload: Some(app.into()),
         is_being_deleted: false,
-        created: Some(1_700_000_000),
+        created: NonZeroU32::new(1_700_000_000),
     }
 }
 
@@ -185,11 +187,10 @@ pub(crate) fn set_slices(cluster: &mut Cluster, namespace: usize, workload: usiz
     let app = APPS[workload].0;
     for ipv4 in [true, false] {
         let family = if ipv4 { "v4" } else { "v6" };
-        let of_workload =
-            |pod: &&Pod| pod.name.namespace() == name && pod.labels.get("app").is_some_and(|label| label == app);
+        let of_workload = |pod: &&Pod| pod.name.namespace() == name && pod.template.labels.get("app") == Some(app);
         let endpoints = |pod: &Pod| {
             let node = pod.node.clone();
-            let of_family: Vec<_> = pod.addresses.iter().copied().filter(|own| own.is_ipv4() == ipv4).collect();
+            let of_family: Vec<_> = pod.addresses.iter().filter(|own| own.is_ipv4() == ipv4).collect();
             of_family.into_iter().map(move |address| SliceEndpoint {
                 address,
                 ready: true,
@@ -293,12 +294,12 @@ pub(crate) fn front_for(namespace: usize, team: usize, change: u16) -> NetworkPo
 }
 
 fn labels(of: &[(&str, &str)]) -> Labels {
-    of.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>()
+    of.iter().copied().collect()
 }
 
-fn uid(of: &[usize]) -> String {
-    let of: Vec<String> = of.iter().map(|number| format!("{number:04x}")).collect();
-    format!("{:0>36}", of.join("-"))
+fn uid(of: &[usize]) -> Uid {
+    let last = of.iter().fold(0, |all, number| all << 16 | number);
+    format!("0b5e1f3a-9c2d-4e7f-8a6b-{last:012x}").as_str().into()
 }
 
 fn port(number: u16) -> NonZeroU16 {

@@ -180,7 +180,7 @@ fn interface(name: &str, pod: &Pod) -> Result<Endpoint> {
         name: format!("cni-{name}"),
         interface: index,
         interface_name: name.to_owned(),
-        addresses: pod.addresses.clone(),
+        addresses: pod.addresses.iter().collect(),
     })
 }
 
@@ -366,10 +366,9 @@ fn remove(cluster: &mut Cluster, which: Which) {
 
 fn relabel(cluster: &mut Cluster, which: Which) {
     let mut pod = cluster::pod(which, 1);
-    let mut labels = podwitness_policy::Labels::clone(&pod.labels);
-    labels.insert("tier".to_owned(), "back".to_owned());
-    labels.insert("app".to_owned(), "orders".to_owned());
-    pod.labels = labels.into();
+    let labels = &mut Arc::make_mut(&mut pod.template).labels;
+    labels.set("tier", "back");
+    labels.set("app", "orders");
     cluster.pods.insert(pod);
     cluster::set_slices(cluster, which.namespace, which.number % 5);
 }

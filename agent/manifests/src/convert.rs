@@ -12,7 +12,7 @@ mod service;
 mod slice;
 mod trail;
 
-use podwitness_policy::{Labels, Namespace, ObjectName};
+use podwitness_policy::{Labels, Namespace, ObjectName, Uid};
 
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -46,7 +46,7 @@ const NAMESPACE_NAME_LABEL: &str = "kubernetes.io/metadata.name";
 pub fn namespace(object: &core::Namespace) -> Result<Converted<Namespace>, Problem> {
     let name = name(&object.metadata)?;
     let mut labels = labels(&object.metadata);
-    labels.insert(NAMESPACE_NAME_LABEL.to_owned(), name.clone());
+    labels.set(NAMESPACE_NAME_LABEL, &name);
     Ok(Converted { object: Namespace { name, labels, uid: uid(&object.metadata) }, problems: Vec::new() })
 }
 
@@ -75,11 +75,11 @@ fn namespace_of(given: Option<&str>) -> Result<&str, Problem> {
 }
 
 fn labels(metadata: &ObjectMeta) -> Labels {
-    metadata.labels.clone().unwrap_or_default()
+    metadata.labels.iter().flatten().collect()
 }
 
-fn uid(metadata: &ObjectMeta) -> String {
-    metadata.uid.clone().unwrap_or_default()
+fn uid(metadata: &ObjectMeta) -> Uid {
+    metadata.uid.as_deref().unwrap_or_default().into()
 }
 
 /// The fault of a part that is left out.

@@ -111,7 +111,7 @@ fn of_two_objects_of_one_name_the_first_stands() {
                 {apiVersion: v1, kind: Namespace, metadata: {name: shop, labels: {team: blue}}}\n---\n\
                 {apiVersion: v1, kind: Node, metadata: {name: shop}}\n";
     let (cluster, faults) = assemble(read(text).objects);
-    assert_eq!(cluster.namespaces["shop"].labels["team"], "red");
+    assert_eq!(cluster.namespaces["shop"].labels.get("team"), Some("red"));
     assert_eq!(cluster.nodes.len(), 1);
     let messages: Vec<String> = faults.iter().map(ToString::to_string).collect();
     assert_eq!(

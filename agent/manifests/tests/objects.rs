@@ -1,7 +1,9 @@
 //! Namespaces, nodes and pods, field by field.
 
+use std::num::NonZeroU32;
+
 use podwitness_manifests::{Documents, Effect, Object, read_documents};
-use podwitness_policy::{Namespace, Node, Phase, Pod, Protocol};
+use podwitness_policy::{Namespace, Node, Phase, Pod, PodTemplate, Protocol};
 
 fn read(text: &str) -> Documents {
     read_documents(text, "x.yaml")
@@ -20,8 +22,8 @@ fn pod(text: &str) -> Pod {
 fn a_namespace_has_the_label_with_its_name_as_from_the_api_server() {
     let documents = read("{apiVersion: v1, kind: Namespace, metadata: {name: shop, uid: u1, labels: {team: red}}}");
     let labels = [("kubernetes.io/metadata.name", "shop"), ("team", "red")];
-    let labels = labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-    let expected = Namespace { name: "shop".to_owned(), labels, uid: "u1".to_owned() };
+    let labels = labels.into_iter().collect();
+    let expected = Namespace { name: "shop".to_owned(), labels, uid: "u1".into() };
     assert_eq!(documents.objects[0].object, Object::Namespace(expected));
 }
 
@@ -53,12 +55,16 @@ fn a_running_pod_is_read_with_all_that_policy_and_records_need() {
          status: {phase: Running, podIP: 10.0.0.5, podIPs: [{ip: 10.0.0.5}, {ip: 'fd00::5'}]}\n",
     );
     assert_eq!(pod.name.to_string(), "shop/web-5d8f-x2x");
-    assert_eq!(pod.uid, "u2");
-    assert_eq!(pod.addresses, ["10.0.0.5".parse::<std::net::IpAddr>().unwrap(), "fd00::5".parse().unwrap()]);
+    assert_eq!(pod.uid, "u2".into());
+    assert_eq!(pod.addresses, vec!["10.0.0.5".parse().unwrap(), "fd00::5".parse().unwrap()].into());
     assert_eq!((pod.node.as_deref(), pod.host_network, pod.phase), (Some("node-a"), false, Phase::Running));
-    assert_eq!(&*pod.service_account, "web");
-    assert_eq!((pod.workload_kind.as_deref(), pod.workload.as_deref()), (Some("Deployment"), Some("web")));
-    let ports: Vec<_> = pod.ports.iter().map(|port| (port.name.as_str(), port.protocol, port.port.get())).collect();
+    assert_eq!(&*pod.template.service_account, "web");
+    assert_eq!(
+        (pod.template.workload_kind.as_deref(), pod.template.workload.as_deref()),
+        (Some("Deployment"), Some("web"))
+    );
+    let ports: Vec<_> =
+        pod.template.ports.iter().map(|port| (port.name.as_str(), port.protocol, port.port.get())).collect();
     assert_eq!(ports, [("http", Protocol::Tcp, 8080), ("dns", Protocol::Udp, 53), ("mesh", Protocol::Tcp, 15001)]);
 }
 
@@ -68,7 +74,7 @@ fn what_nobody_uses_of_a_pod_is_passed_over_and_what_is_used_must_be_right() {
         "{apiVersion: v1, kind: Pod, metadata: {name: web, managedFields: [{fieldsV1: {'f:spec': 7}}], annotations: 7, finalizers: null},\n\
          spec: {nodeName: node-a, volumes: {a: b}, containers: [{image: 7, ports: null}], initContainers: null}, status: null}",
     );
-    assert_eq!((pod.node.as_deref(), pod.ports.len()), (Some("node-a"), 0));
+    assert_eq!((pod.node.as_deref(), pod.template.ports.len()), (Some("node-a"), 0));
     for wrong in
         ["metadata: {name: web}, spec: {nodeName: 7}", "metadata: {name: web, labels: {app: 7}}", "metadata: 7"]
     {
@@ -80,9 +86,18 @@ fn what_nobody_uses_of_a_pod_is_passed_over_and_what_is_used_must_be_right() {
 #[test]
 fn a_pod_says_when_it_was_made_and_whether_it_is_being_deleted() {
     let made = pod("{apiVersion: v1, kind: Pod, metadata: {name: web, creationTimestamp: '1970-01-02T00:00:01Z'}}");
-    assert_eq!((made.created, made.is_being_deleted), (Some(86_401), false));
+    assert_eq!((made.created.map(NonZeroU32::get), made.is_being_deleted), (Some(86_401), false));
     let leaving = pod("{apiVersion: v1, kind: Pod, metadata: {name: web, deletionTimestamp: '2026-01-02T00:00:01Z'}}");
     assert_eq!((leaving.created, leaving.is_being_deleted), (None, true));
+    for (at, seconds) in [
+        ("1969-12-31T23:59:59Z", 1),
+        ("1970-01-01T00:00:00Z", 1),
+        ("2106-02-07T06:28:15Z", u32::MAX),
+        ("2500-01-01T00:00:00Z", u32::MAX),
+    ] {
+        let made = pod(&format!("{{apiVersion: v1, kind: Pod, metadata: {{name: web, creationTimestamp: '{at}'}}}}"));
+        assert_eq!(made.created.map(NonZeroU32::get), Some(seconds), "{at}");
+    }
 }
 
 #[test]
@@ -90,7 +105,9 @@ fn a_pod_without_anything_is_one_without_addresses_that_lives() {
     let pod = pod("{apiVersion: v1, kind: Pod, metadata: {name: web}}");
     assert_eq!(pod.name.to_string(), "default/web");
     assert!(pod.addresses.is_empty() && pod.is_on_pod_network());
-    assert_eq!((pod.phase, pod.workload_kind, pod.workload), (Phase::Unknown, None, None));
+    let template = &pod.template;
+    let made_by = (&template.workload_kind, &template.workload);
+    assert_eq!((pod.phase, made_by), (Phase::Unknown, (&None, &None)));
 }
 
 #[test]
@@ -108,7 +125,8 @@ fn workloads_are_named_only_as_far_as_is_certain() {
             "{{apiVersion: v1, kind: Pod, metadata: {{name: p, labels: {{{labels}}}, ownerReferences: \
              [{{apiVersion: x/v1, kind: {kind}, name: {name}, uid: u, controller: {controller}}}]}}}}"
         ));
-        pod.workload_kind.zip(pod.workload).map(|(kind, name)| format!("{kind} {name}"))
+        let PodTemplate { workload_kind, workload, .. } = PodTemplate::clone(&pod.template);
+        workload_kind.zip(workload).map(|(kind, name)| format!("{kind} {name}"))
     };
     assert_eq!(workload("ReplicaSet", "a-b-12ab", true, "pod-template-hash: 12ab").as_deref(), Some("Deployment a-b"));
     assert_eq!(workload("ReplicaSet", "a-b-12ab", true, "").as_deref(), Some("ReplicaSet a-b-12ab"));
@@ -126,7 +144,7 @@ fn what_is_wrong_with_a_pod_costs_that_part_alone() {
          status: {phase: Dreaming, podIPs: [{ip: 10.0.0.5}, {ip: ten}]}\n",
     );
     let Object::Pod(pod) = &documents.objects[0].object else { panic!("it is a Pod") };
-    assert_eq!((pod.addresses.len(), pod.ports.len(), pod.phase), (1, 1, Phase::Unknown));
+    assert_eq!((pod.addresses.len(), pod.template.ports.len(), pod.phase), (1, 1, Phase::Unknown));
     let paths: Vec<&str> = documents.faults.iter().map(|fault| fault.problem.path.as_str()).collect();
     assert_eq!(
         paths,

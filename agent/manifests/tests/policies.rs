@@ -49,7 +49,7 @@ fn policy_types_are_defaulted_as_the_api_does() {
 #[test]
 fn what_names_the_policy_is_kept() {
     let policy = read_well("{podSelector: {}}");
-    assert_eq!((policy.name.to_string().as_str(), policy.uid.as_str()), ("shop/p", "u"));
+    assert_eq!((policy.name.to_string().as_str(), policy.uid.to_string().as_str()), ("shop/p", "u"));
     assert_eq!((policy.generation, policy.resource_version.as_str()), (3, "9"));
 }
 
@@ -381,7 +381,10 @@ fn a_policy_with_a_field_of_the_wrong_type_closes_the_namespace_and_opens_nobody
     ] {
         let (policy, faults) = read(spec);
         assert_closes_the_namespace(&policy, spec);
-        assert_eq!((policy.uid.as_str(), policy.generation, policy.resource_version.as_str()), ("u", 3, "9"));
+        assert_eq!(
+            (policy.uid.to_string().as_str(), policy.generation, policy.resource_version.as_str()),
+            ("u", 3, "9")
+        );
         assert!(matches!(faults.as_slice(), [(_, Mistake::Type(_), Effect::NamespaceClosed)]), "{spec}: {faults:?}");
         assert_eq!(policy.faults.len(), 1, "{spec}");
     }

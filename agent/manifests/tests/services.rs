@@ -64,7 +64,7 @@ fn a_service_has_all_addresses_that_a_node_translates() {
          {hostname: lb.example}]}}",
     );
     assert_eq!(faults, NO_FAULT);
-    assert_eq!((service.name.to_string().as_str(), service.uid.as_str()), ("shop/web", "u1"));
+    assert_eq!((service.name.to_string().as_str(), service.uid.to_string().as_str()), ("shop/web", "u1"));
     assert_eq!(service.cluster_addresses, addresses(&["10.96.0.1", "fd00:96::1"]));
     assert_eq!(service.external_addresses, addresses(&["198.51.100.1", "203.0.113.1", "203.0.113.3"]));
     assert!(service.internal_traffic_local);

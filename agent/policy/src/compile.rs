@@ -63,8 +63,8 @@ pub fn compile(input: &Input<'_>) -> Tables {
 fn endpoints(input: &Input<'_>, subjects: &Subjects) -> BTreeMap<u32, EndpointTable> {
     let table = |endpoint: &Endpoint| {
         let pod = endpoint.pod.as_ref().and_then(|name| input.cluster.pods.get(name));
-        let status = pod.iter().flat_map(|pod| &pod.addresses);
-        let addresses: BTreeSet<IpAddr> = endpoint.addresses.iter().chain(status).copied().collect();
+        let status = pod.iter().flat_map(|pod| pod.addresses.iter());
+        let addresses: BTreeSet<IpAddr> = endpoint.addresses.iter().copied().chain(status).collect();
         let side = |direction| subjects.sides.get(&(endpoint.interface, direction)).cloned().unwrap_or(Side::Open);
         EndpointTable {
             pod: pod.map(|pod| pod.name.clone()),

@@ -92,7 +92,7 @@ impl<'a> Expectation<'a> {
     fn of(scenario: &'a Scenario) -> Self {
         let known = scenario.endpoints.iter().filter_map(|endpoint| {
             let pod = scenario.cluster.pods.get(endpoint.pod.as_ref()?)?;
-            Some((pod, pod.addresses.iter().chain(&endpoint.addresses).copied()))
+            Some((pod, pod.addresses.iter().chain(endpoint.addresses.iter().copied())))
         });
         let (pods, local): (Vec<_>, Vec<_>) = known.unzip();
         let local: BTreeSet<IpAddr> = local.into_iter().flatten().collect();
@@ -191,7 +191,7 @@ fn the_identity_of_an_address_is_the_pod_that_has_it() {
     for seed in 0..500 {
         let scenario = Scenario::random(seed);
         let tables = compile(&scenario.input());
-        for address in scenario.cluster.pods.iter().flat_map(|pod| pod.addresses.iter().copied()) {
+        for address in scenario.cluster.pods.iter().flat_map(|pod| pod.addresses.iter()) {
             let identity = tables.address(address).map(|address| &address.identity);
             let owner = scenario.cluster.pod_at(address);
             match identity {
@@ -218,8 +218,8 @@ fn the_same_input_compiles_to_the_same_tables() {
         shuffled.endpoints.reverse();
         shuffled.node_addresses.reverse();
         for pod in shuffled.cluster.pods.iter_mut() {
-            pod.ports = pod.ports.iter().rev().cloned().collect();
-            pod.addresses.reverse();
+            std::sync::Arc::make_mut(&mut pod.template).ports.reverse();
+            pod.addresses = pod.addresses.iter().rev().collect();
         }
         for service in shuffled.cluster.services.iter_mut() {
             service.ports.reverse();

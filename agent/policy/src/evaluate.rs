@@ -127,7 +127,7 @@ impl Connection<'_> {
                             .get(pod.name.namespace())
                             .is_some_and(|namespace| selector.matches(&namespace.labels)),
                     };
-                    in_namespace && pods.matches(&pod.labels)
+                    in_namespace && pods.matches(&pod.template.labels)
                 }),
             }),
         }
@@ -149,7 +149,7 @@ impl Connection<'_> {
                 PortMatch::Named(protocol, name) => {
                     protocol.number() == self.protocol
                         && self.destination().is_some_and(|pod| {
-                            pod.ports.iter().any(|named| {
+                            pod.template.ports.iter().any(|named| {
                                 named.name == *name
                                     && named.protocol == *protocol
                                     && Some(named.port.get()) == self.port

@@ -17,7 +17,8 @@ pub fn policy_sha256(cluster: &Cluster) -> String {
         row.push(if index == 0 { b'[' } else { b',' });
         let text = hexadecimal(policy.text.sha256());
         let text = std::str::from_utf8(&text).expect("digits are ASCII");
-        let strings = [policy.name.namespace(), policy.name.name(), &policy.uid, text];
+        let uid = policy.uid.to_string();
+        let strings = [policy.name.namespace(), policy.name.name(), &uid, text];
         serde_json::to_writer(&mut row, &strings).expect("strings can be written as JSON");
         hash.update(&row);
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::model::{NetworkPolicy, ObjectName};
+use crate::model::{NetworkPolicy, ObjectName, Uid};
 
 /// One rule of one policy, or a policy as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -11,7 +11,7 @@ pub struct PolicyRule {
     /// The policy.
     pub policy: ObjectName,
     /// The policy's uid; empty where the source has none.
-    pub uid: String,
+    pub uid: Uid,
     /// The index of the rule in the direction's list; `None` where the policy's isolation is meant.
     pub rule: Option<u32>,
 }

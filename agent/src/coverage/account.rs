@@ -219,7 +219,7 @@ impl Account {
             .pods
             .iter()
             .filter(|pod| pod.host_network && !pod.phase.is_terminated() && pod.node.as_deref() == Some(seen.node));
-        let pods = ours.map(|pod| Bypass::HostNetwork(PodName::of(pod), pod.addresses.clone()));
+        let pods = ours.map(|pod| Bypass::HostNetwork(PodName::of(pod), pod.addresses.iter().collect()));
         let present: Vec<Bypass> = interfaces.chain(pods).collect();
         let journal = &self.journal;
         self.bypasses.retain(|bypass, since_us| {
@@ -289,7 +289,7 @@ impl Bypass {
 
 impl PodName {
     fn of(pod: &Pod) -> Self {
-        Self { namespace: pod.name.namespace().to_owned(), name: pod.name.name().to_owned(), uid: pod.uid.clone() }
+        Self { namespace: pod.name.namespace().to_owned(), name: pod.name.name().to_owned(), uid: pod.uid.to_string() }
     }
 }
 

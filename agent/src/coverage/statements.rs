@@ -107,7 +107,7 @@ fn record(event: PolicyEvent, now_us: i64, revision: i64, policy: &NetworkPolicy
         event: event.number().into(),
         namespace: policy.name.namespace().to_owned(),
         name: policy.name.name().to_owned(),
-        uid: policy.uid.clone(),
+        uid: policy.uid.to_string(),
         generation: policy.generation,
         resource_version: policy.resource_version.clone(),
         text: policy.text.to_string(),

@@ -113,18 +113,14 @@ fn word(row: &Coverage) -> &'static str {
 fn pod(name: &str, uid: &str, host_network: bool) -> Pod {
     Pod {
         name: ObjectName::new("shop", name),
-        uid: uid.to_owned(),
-        labels: Arc::default(),
-        addresses: vec!["10.0.0.7".parse().unwrap()],
+        uid: uid.into(),
+        template: Arc::default(),
+        addresses: vec!["10.0.0.7".parse().unwrap()].into(),
         node: Some("node-a".into()),
         host_network,
         phase: Phase::Running,
         is_being_deleted: false,
         created: None,
-        ports: [].into(),
-        service_account: "".into(),
-        workload_kind: None,
-        workload: None,
     }
 }
 
@@ -265,7 +261,7 @@ fn an_index_that_another_namespace_has_now_is_another_endpoint() {
 fn cluster(policies: &[(&str, &str)]) -> Arc<Cluster> {
     let policies = policies.iter().map(|(name, text)| NetworkPolicy {
         name: ObjectName::new("shop", *name),
-        uid: "uid".to_owned(),
+        uid: "uid".into(),
         generation: 1,
         resource_version: String::new(),
         pod_selector: LabelSelector::default(),

@@ -13,6 +13,7 @@
 
 mod identities;
 mod ledger;
+mod lexicon;
 #[cfg(test)]
 mod tests;
 

@@ -57,10 +57,10 @@ pub(super) fn every_port(pods: &[&Pod], oracle: &Oracle<'_>) -> Vec<Errand> {
     let mut errands = Vec::new();
     for to in pods {
         // No probe here speaks SCTP.
-        for port in to.ports.iter().filter(|port| port.protocol != Protocol::Sctp) {
+        for port in to.template.ports.iter().filter(|port| port.protocol != Protocol::Sctp) {
             for from in pods.iter().filter(|from| from.name != to.name) {
                 let over = |is_family: fn(&IpAddr) -> bool| {
-                    let address = |pod: &Pod| pod.addresses.iter().copied().find(is_family);
+                    let address = |pod: &Pod| pod.addresses.iter().find(is_family);
                     match (address(from), address(to)) {
                         (Some(from), Some(to)) => oracle.expect(from, to, port.protocol, port.port.get()),
                         // Never tried.

@@ -36,8 +36,9 @@ impl Stage {
         let mut pods = Vec::new();
         let mut servers = Vec::new();
         for planned in plan.pods() {
-            let pod = lab.pod(PodSpec::new(planned.name.namespace(), planned.name.name(), &planned.addresses))?;
-            for port in planned.ports.iter() {
+            let addresses: Vec<IpAddr> = planned.addresses.iter().collect();
+            let pod = lab.pod(PodSpec::new(planned.name.namespace(), planned.name.name(), &addresses))?;
+            for port in &planned.template.ports {
                 match port.protocol {
                     Protocol::Tcp => servers.push(pod.serve_tcp(port.port.get())?),
                     Protocol::Udp => servers.push(pod.serve_udp(port.port.get())?),

@@ -187,7 +187,7 @@ fn without_interface(cluster: &Cluster, node: &str, snapshot: &Snapshot) -> Chec
             && !pod.addresses.is_empty()
     };
     let pods: Vec<_> = cluster.pods.iter().filter(on_node).collect();
-    let missing = pods.iter().filter(|pod| !pod.addresses.iter().any(|address| there.contains(address)));
+    let missing = pods.iter().filter(|pod| !pod.addresses.iter().any(|address| there.contains(&address)));
     let missing: Vec<String> = missing.map(|pod| pod.name.to_string()).collect();
     if missing.is_empty() {
         let number = count(pods.len(), "running pod", "running pods");

@@ -173,7 +173,7 @@ fn what_is_made_changed_and_deleted_is_told(cluster: &Cluster, followed: &Follow
     })?;
     cluster.kubectl(&["-n", "shop", "label", "pod", "web", "app=api", "--overwrite"])?;
     followed.until_known("the pod has another label", |known| {
-        known.pods.get(&shop("web")).is_some_and(|pod| pod.labels.get("app").is_some_and(|app| app == "api"))
+        known.pods.get(&shop("web")).is_some_and(|pod| pod.template.labels.get("app") == Some("api"))
     })?;
     cluster.kubectl(&["-n", "shop", "delete", "pod", "web", "--grace-period=0", "--force"])?;
     cluster.kubectl(&["-n", "shop", "delete", "audittrail", "default"])?;

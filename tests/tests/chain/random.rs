@@ -45,7 +45,7 @@ fn write_policies(scenario: &Scenario, random: &mut Random) -> Result<()> {
     let cluster = Oracle::of(&scenario.lab, 0)?.cluster().clone();
     let number = 3 + random.below(5);
     let texts: Vec<String> =
-        policies(random, &cluster, number, &PORTS).iter().map(|policy| policy.text.clone()).collect();
+        policies(random, &cluster, number, &PORTS).iter().map(|policy| policy.text.to_string()).collect();
     Ok(scenario.cluster.write("policies.yaml", &texts.join("\n---\n"))?)
 }
 

@@ -1,10 +1,11 @@
 //! Pods.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
-use podwitness_policy::{Labels, NamedPort, Phase, Pod, Protocol};
+use podwitness_policy::{NamedPort, Phase, Pod, PodAddresses, PodTemplate, Protocol};
 use serde::{Deserialize, Deserializer};
 
 use super::{Converted, labels, left_out, object_name, uid};
@@ -71,7 +72,7 @@ fn used_of_metadata<'de, D: Deserializer<'de>>(metadata: D) -> Result<ObjectMeta
         name: Option<String>,
         namespace: Option<String>,
         uid: Option<String>,
-        labels: Option<Labels>,
+        labels: Option<BTreeMap<String, String>>,
         owner_references: Option<Vec<OwnerReference>>,
         creation_timestamp: Option<Time>,
         deletion_timestamp: Option<Time>,
@@ -97,27 +98,28 @@ pub fn pod(object: &GivenPod) -> Result<Converted<Pod>, Problem> {
     let mut problems = Vec::new();
     let spec = object.spec.as_ref();
     let (workload_kind, workload) = workload(&object.metadata).unzip();
-    let mut pod = Pod {
+    let pod = Pod {
         name,
         uid: uid(&object.metadata),
-        labels: labels(&object.metadata).into(),
         addresses: addresses(object, &mut problems),
         node: spec.and_then(|spec| spec.node_name.as_deref()).filter(|node| !node.is_empty()).map(Into::into),
         host_network: spec.and_then(|spec| spec.host_network).unwrap_or(false),
         phase: phase(object, &mut problems),
-        ports: spec.map(|spec| ports(spec, &mut problems)).unwrap_or_default().into(),
-        service_account: spec.and_then(|spec| spec.service_account_name.as_deref()).unwrap_or_default().into(),
-        workload_kind: workload_kind.map(Into::into),
-        workload: workload.map(Into::into),
+        template: PodTemplate {
+            labels: labels(&object.metadata),
+            ports: spec.map(|spec| ports(spec, &mut problems)).unwrap_or_default().into(),
+            service_account: spec.and_then(|spec| spec.service_account_name.as_deref()).unwrap_or_default().into(),
+            workload_kind: workload_kind.map(Into::into),
+            workload: workload.map(Into::into),
+        }
+        .into(),
         is_being_deleted: object.metadata.deletion_timestamp.is_some(),
-        created: object.metadata.creation_timestamp.as_ref().map(|created| created.0.as_second()),
+        created: object.metadata.creation_timestamp.as_ref().map(|created| seconds(created.0.as_second())),
     };
-    // There are ten thousand of them.
-    pod.addresses.shrink_to_fit();
     Ok(Converted { object: pod, problems })
 }
 
-fn addresses(object: &GivenPod, problems: &mut Vec<Problem>) -> Vec<IpAddr> {
+fn addresses(object: &GivenPod, problems: &mut Vec<Problem>) -> PodAddresses {
     let status = object.status.as_ref();
     let several = status.and_then(|status| status.pod_ips.as_deref()).unwrap_or_default();
     let mut given: Vec<(String, &str)> = (0..)
@@ -128,14 +130,20 @@ fn addresses(object: &GivenPod, problems: &mut Vec<Problem>) -> Vec<IpAddr> {
         let single = status.and_then(|status| status.pod_ip.as_deref());
         given.extend(single.map(|address| ("status.podIP".to_owned(), address)));
     }
-    let mut addresses = Vec::new();
+    let mut addresses: Vec<IpAddr> = Vec::new();
     for (path, address) in given.into_iter().filter(|(_, address)| !address.is_empty()) {
         match address.parse() {
             Ok(address) => addresses.push(address),
             Err(_) => problems.push(left_out(path, Mistake::Address(address.to_owned()))),
         }
     }
-    addresses
+    addresses.into()
+}
+
+/// The seconds since 1970 as a pod has them.
+fn seconds(given: i64) -> NonZeroU32 {
+    let seconds = u32::try_from(given.max(0)).unwrap_or(u32::MAX);
+    NonZeroU32::new(seconds).unwrap_or(NonZeroU32::MIN)
 }
 
 fn phase(object: &GivenPod, problems: &mut Vec<Problem>) -> Phase {

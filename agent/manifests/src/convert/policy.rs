@@ -79,7 +79,7 @@ pub(crate) fn closed(object: &Value) -> Option<NetworkPolicy> {
     let text_of = |field: &str| metadata[field].as_str().filter(|text| !text.is_empty());
     Some(NetworkPolicy {
         name: ObjectName::new(namespace_of(text_of("namespace")).ok()?, text_of("name")?),
-        uid: text_of("uid").unwrap_or_default().to_owned(),
+        uid: text_of("uid").unwrap_or_default().into(),
         generation: metadata["generation"].as_i64().unwrap_or(0),
         resource_version: text_of("resourceVersion").unwrap_or_default().to_owned(),
         pod_selector: LabelSelector::everything(),

@@ -1,5 +1,6 @@
 //! Who has an address that several pods claim.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::world::{SHOP_DB, World, address};
@@ -8,12 +9,18 @@ use crate::model::{Cluster, ObjectName, Pod, PodsOfNode, newest};
 const CLAIMED: &str = "10.244.1.77";
 
 /// Pods that claim the same address, by name: whether each is being deleted, and when it was made.
-fn claimed(claims: &[(&str, bool, Option<i64>)]) -> Cluster {
+fn claimed(claims: &[(&str, bool, Option<u32>)]) -> Cluster {
     let mut world = World::new([]);
     let pod = world.pod_mut("shop", "web").clone();
     for (name, is_being_deleted, created) in claims.iter().copied() {
-        let (name, addresses) = (ObjectName::new("shop", name), vec![address(CLAIMED)]);
-        world.cluster.pods.insert(Pod { name, addresses, is_being_deleted, created, ..pod.clone() });
+        let (name, addresses) = (ObjectName::new("shop", name), vec![address(CLAIMED)].into());
+        world.cluster.pods.insert(Pod {
+            name,
+            addresses,
+            is_being_deleted,
+            created: created.and_then(NonZeroU32::new),
+            ..pod.clone()
+        });
     }
     world.cluster
 }
@@ -28,7 +35,7 @@ fn owner(cluster: &Cluster) -> Option<&str> {
 
 #[test]
 fn the_one_that_was_made_later_has_it() {
-    assert_eq!(owner(&claimed(&[("a", false, Some(1)), ("b", false, Some(2)), ("c", false, Some(0))])), Some("b"));
+    assert_eq!(owner(&claimed(&[("a", false, Some(2)), ("b", false, Some(3)), ("c", false, Some(1))])), Some("b"));
 }
 
 #[test]

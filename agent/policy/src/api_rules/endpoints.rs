@@ -7,7 +7,7 @@ use super::world::{
     ingress_policy,
 };
 use crate::compile::{Endpoint, Input, compile};
-use crate::model::{AuditTrail, ExternalAddresses, ObjectName, WitnessMode};
+use crate::model::{AuditTrail, ExternalAddresses, Labels, ObjectName, WitnessMode};
 use crate::revision::policy_sha256;
 use crate::tables::{Decision, IdentityRef, Side, Tables};
 
@@ -65,7 +65,7 @@ fn endpoints_that_the_same_policies_treat_alike_share_a_subject() {
     for (host, name) in (50..).zip(names) {
         let mut pod = world.pod_mut("shop", "web").clone();
         pod.name = ObjectName::new("shop", name);
-        pod.addresses = vec![[10, 244, 1, host].into()];
+        pod.addresses = vec![[10, 244, 1, host].into()].into();
         world.cluster.pods.insert(pod);
     }
     let tables = tables(&world, &[endpoint(1, Some(("shop", "one"))), endpoint(2, Some(("shop", "two")))]);
@@ -113,7 +113,7 @@ fn the_name_of_a_policy_content_follows_from_what_is_documented() {
     let expected = "5f2ed76d948ef4768c57715365c7da8ed9ab097db563b2bfbfe978665718390e";
     assert_eq!(policy_sha256(&world.cluster), expected);
     let before = policy_sha256(&world.cluster);
-    world.pod_mut("shop", "web").labels = std::sync::Arc::default();
+    world.template_mut("shop", "web").labels = Labels::default();
     assert_eq!(policy_sha256(&world.cluster), before);
     world.cluster.policies.remove(&ObjectName::new("shop", "b"));
     assert_ne!(policy_sha256(&world.cluster), before);

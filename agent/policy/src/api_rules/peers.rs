@@ -96,7 +96,8 @@ fn blocks_that_nest_are_each_known_inside_the_others() {
 fn a_dual_stack_pod_is_matched_by_each_of_its_addresses() {
     let peer = Peer::Pods { namespaces: None, pods: app("db") };
     let mut world = World::new([ingress_policy("a", [from([peer])])]);
-    world.pod_mut("shop", "db").addresses.push(address("fd00::20"));
+    let db = world.pod_mut("shop", "db");
+    db.addresses = db.addresses.iter().chain([address("fd00::20")]).collect();
     assert_eq!(world.accepts(&[SHOP_DB, "fd00::20", "fd00::21"]), [true, true, false]);
 }
 
@@ -106,7 +107,7 @@ fn pods_that_have_ended_match_nothing_and_their_address_is_free() {
     let mut world = World::new([ingress_policy("a", [from([peer])])]);
     world.pod_mut("shop", "db").phase = Phase::Succeeded;
     assert_eq!(world.accepts(&[SHOP_DB]), [false]);
-    world.pod_mut("bank", "web").addresses = vec![address(SHOP_DB)];
+    world.pod_mut("bank", "web").addresses = vec![address(SHOP_DB)].into();
     let identity = world.tables().address(address(SHOP_DB)).map(|known| known.identity.clone());
     assert_eq!(identity, Some(IdentityRef::Pod(crate::ObjectName::new("bank", "web"))));
 }
@@ -115,7 +116,7 @@ fn pods_that_have_ended_match_nothing_and_their_address_is_free() {
 fn an_address_that_two_pods_claim_is_neither_of_them() {
     let peer = Peer::Pods { namespaces: None, pods: app("db") };
     let mut world = World::new([ingress_policy("a", [from([peer])])]);
-    world.pod_mut("bank", "web").addresses = vec![address(SHOP_DB)];
+    world.pod_mut("bank", "web").addresses = vec![address(SHOP_DB)].into();
     assert_eq!(world.accepts(&[SHOP_DB]), [false]);
     let identity = world.tables().address(address(SHOP_DB)).map(|known| known.identity.clone());
     assert_eq!(identity, Some(IdentityRef::PodRange));
@@ -127,7 +128,7 @@ fn pods_on_the_network_of_the_host_are_matched_by_blocks_and_not_by_selectors() 
     let mut world = World::new([ingress_policy("a", [from(peers)])]);
     let on_host = world.pod_mut("shop", "db");
     on_host.host_network = true;
-    on_host.addresses = vec![address(OTHER_NODE)];
+    on_host.addresses = vec![address(OTHER_NODE)].into();
     assert_eq!(world.accepts(&[OTHER_NODE]), [false]);
 
     let node = [block("192.168.7.2/32", &[])];

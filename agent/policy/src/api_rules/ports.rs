@@ -64,8 +64,9 @@ fn other_protocols_pass_only_by_rules_without_ports() {
 fn a_named_port_of_an_ingress_rule_is_the_endpoints_own() {
     let name = PortMatch::Named(Protocol::Tcp, "http".to_owned());
     let mut world = World::new([ingress_policy("a", [to_ports([name])])]);
-    world.pod_mut("shop", "web").ports = [named("http", Protocol::Tcp, 8081), named("sql", Protocol::Tcp, 8082)].into();
-    world.pod_mut("shop", "db").ports = [named("http", Protocol::Tcp, 8083)].into();
+    world.template_mut("shop", "web").ports =
+        [named("http", Protocol::Tcp, 8081), named("sql", Protocol::Tcp, 8082)].into();
+    world.template_mut("shop", "db").ports = [named("http", Protocol::Tcp, 8083)].into();
     assert_eq!(accepted(&world, TCP, &[8080, 8081, 8082, 8083]), [8081]);
 }
 
@@ -73,8 +74,8 @@ fn a_named_port_of_an_ingress_rule_is_the_endpoints_own() {
 fn a_named_port_of_an_egress_rule_is_that_of_each_destination() {
     let name = PortMatch::Named(Protocol::Tcp, "http".to_owned());
     let mut world = World::new([egress_policy("a", [to_ports([name])])]);
-    world.pod_mut("shop", "db").ports = [named("http", Protocol::Tcp, 8081)].into();
-    world.pod_mut("bank", "db").ports = [named("http", Protocol::Tcp, 8082)].into();
+    world.template_mut("shop", "db").ports = [named("http", Protocol::Tcp, 8081)].into();
+    world.template_mut("bank", "db").ports = [named("http", Protocol::Tcp, 8082)].into();
     let allowed = |peer: &str| [8080, 8081, 8082].map(|port| is_allowed(&world.egress(peer, port)));
     assert_eq!(allowed(SHOP_DB), [false, true, false]);
     assert_eq!(allowed(BANK_DB), [false, false, true]);
@@ -96,7 +97,8 @@ fn a_named_port_is_looked_up_for_a_pod_that_a_block_matches_too() {
 fn a_named_port_belongs_to_its_protocol() {
     let name = PortMatch::Named(Protocol::Udp, "dns".to_owned());
     let mut world = World::new([ingress_policy("a", [to_ports([name])])]);
-    world.pod_mut("shop", "web").ports = [named("dns", Protocol::Tcp, 53), named("dns", Protocol::Udp, 5353)].into();
+    world.template_mut("shop", "web").ports =
+        [named("dns", Protocol::Tcp, 53), named("dns", Protocol::Udp, 5353)].into();
     assert_eq!(accepted(&world, TCP, &[53, 5353]), [0_u16; 0]);
     assert_eq!(accepted(&world, UDP, &[53, 5353]), [5353]);
 }

@@ -13,7 +13,7 @@ use crate::rule_set::{PolicyRule, RuleSet};
 fn rules<const N: usize>(rules: [(&str, Option<u32>); N]) -> RuleSet {
     let rule = |(name, rule): (&str, Option<u32>)| PolicyRule {
         policy: ObjectName::new("shop", name),
-        uid: format!("uid-{name}"),
+        uid: format!("uid-{name}").as_str().into(),
         rule,
     };
     rules.into_iter().map(rule).collect()

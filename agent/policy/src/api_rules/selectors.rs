@@ -16,7 +16,7 @@ fn values(of: &[&str]) -> Values {
 
 #[test]
 fn the_empty_selector_matches_everything() {
-    assert!(LabelSelector::everything().matches(&Labels::new()));
+    assert!(LabelSelector::everything().matches(&Labels::default()));
     assert!(LabelSelector::everything().matches(&labels(&[("app", "web")])));
 }
 

@@ -7,7 +7,9 @@ use super::world::{
     number, policy, tcp, to_ports,
 };
 use crate::evaluate::{Resolution, ServiceVerdict};
-use crate::model::{EndpointSlice, ObjectName, Peer, Protocol, Rule, Service, ServicePort, SliceEndpoint, SlicePort};
+use crate::model::{
+    EndpointSlice, ObjectName, Peer, Protocol, Rule, Service, ServicePort, SliceEndpoint, SlicePort, Uid,
+};
 use crate::rule_set::{PolicyRule, RuleSet};
 use crate::tables::{Decision, MOST_FRONTENDS, ServiceKind};
 
@@ -19,7 +21,7 @@ const NODE_PORT: u16 = 30080;
 fn service(name: &str, cluster_ip: &str) -> Service {
     Service {
         name: ObjectName::new("shop", name),
-        uid: String::new(),
+        uid: Uid::default(),
         cluster_addresses: vec![address(cluster_ip)],
         external_addresses: vec![address(EXTERNAL_IP)],
         ports: vec![ServicePort {
@@ -96,7 +98,7 @@ fn isolating() -> RuleSet {
 
 /// Rules of the policy `a`.
 fn set(rules: impl IntoIterator<Item = Option<u32>>) -> RuleSet {
-    let rule = |rule| PolicyRule { policy: ObjectName::new("shop", "a"), uid: "uid-a".to_owned(), rule };
+    let rule = |rule| PolicyRule { policy: ObjectName::new("shop", "a"), uid: "uid-a".into(), rule };
     rules.into_iter().map(rule).collect()
 }
 

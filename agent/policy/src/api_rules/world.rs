@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 use podwitness_wire::{Direction, TCP};
 
@@ -12,7 +13,7 @@ use crate::compile::{Endpoint, Input, compile};
 use crate::evaluate::{Evaluation, Subject, evaluate, evaluate_service};
 use crate::model::{
     Cluster, IpBlock, LabelSelector, NamedPort, Namespace, NetworkPolicy, Node, ObjectName, Peer, Peers, Phase, Pod,
-    PortMatch, PortRange, Ports, Protocol, Rule,
+    PodTemplate, PortMatch, PortRange, Ports, Protocol, Rule, Uid,
 };
 use crate::tables::{Decision, Tables};
 
@@ -46,16 +47,16 @@ pub(super) fn named(name: &str, protocol: Protocol, port: u16) -> NamedPort {
 fn pod(namespace: &str, name: &str, text: &str, node: &str) -> Pod {
     Pod {
         name: ObjectName::new(namespace, name),
-        uid: format!("uid-{namespace}-{name}"),
-        labels: std::sync::Arc::new([("app".to_owned(), name.to_owned())].into()),
-        addresses: vec![address(text)],
+        uid: format!("uid-{namespace}-{name}").as_str().into(),
+        template: Arc::new(PodTemplate {
+            labels: [("app", name)].into_iter().collect(),
+            ports: [named("http", Protocol::Tcp, 8080)].into(),
+            ..PodTemplate::default()
+        }),
+        addresses: vec![address(text)].into(),
         node: Some(node.into()),
         host_network: false,
         phase: Phase::Running,
-        ports: [named("http", Protocol::Tcp, 8080)].into(),
-        service_account: "".into(),
-        workload_kind: None,
-        workload: None,
         is_being_deleted: false,
         created: None,
     }
@@ -64,8 +65,8 @@ fn pod(namespace: &str, name: &str, text: &str, node: &str) -> Pod {
 impl World {
     pub(super) fn new(policies: impl IntoIterator<Item = NetworkPolicy>) -> Self {
         let namespace = |name: &str, team: &str| {
-            let labels = [("team".to_owned(), team.to_owned())].into();
-            Namespace { name: name.to_owned(), labels, uid: String::new() }
+            let labels = [("team", team)].into_iter().collect();
+            Namespace { name: name.to_owned(), labels, uid: Uid::default() }
         };
         let node = |name: &str, text: &str, cidr: &str| {
             let pod_cidrs = vec![cidr.parse().expect("a network")];
@@ -89,6 +90,10 @@ impl World {
             },
             node_addresses: vec![address(THIS_NODE)],
         }
+    }
+
+    pub(super) fn template_mut(&mut self, namespace: &str, name: &str) -> &mut PodTemplate {
+        Arc::make_mut(&mut self.pod_mut(namespace, name).template)
     }
 
     pub(super) fn pod_mut(&mut self, namespace: &str, name: &str) -> &mut Pod {
@@ -161,7 +166,7 @@ pub(super) fn is_allowed(evaluation: &Evaluation) -> bool {
 pub(super) fn policy(name: &str) -> NetworkPolicy {
     NetworkPolicy {
         name: ObjectName::new("shop", name),
-        uid: format!("uid-{name}"),
+        uid: format!("uid-{name}").as_str().into(),
         generation: 1,
         resource_version: String::new(),
         pod_selector: LabelSelector::everything(),

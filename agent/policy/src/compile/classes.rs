@@ -45,11 +45,14 @@ impl Ord for Alike {
         if std::ptr::eq(own, other) {
             return Ordering::Equal;
         }
-        let labels = || {
-            if Arc::ptr_eq(&own.labels, &other.labels) { Ordering::Equal } else { own.labels.cmp(&other.labels) }
+        let templates = || {
+            if Arc::ptr_eq(&own.template, &other.template) {
+                return Ordering::Equal;
+            }
+            let (own, other) = (&own.template, &other.template);
+            own.labels.cmp(&other.labels).then_with(|| own.ports.cmp(&other.ports))
         };
-        let namespaces = own.name.namespace().cmp(other.name.namespace());
-        namespaces.then_with(labels).then_with(|| own.ports.cmp(&other.ports))
+        own.name.namespace().cmp(other.name.namespace()).then_with(templates)
     }
 }
 
@@ -251,7 +254,7 @@ impl Blocks {
                 (rule.is_for_everybody() || matching.contains(id)) && rule.names(port)
             })
         };
-        let named_ports = pod.ports.iter().filter(|port| is_named(port)).cloned().collect();
+        let named_ports = pod.template.ports.iter().filter(|port| is_named(port)).cloned().collect();
         Profile { rules: matching, named_ports }
     }
 }

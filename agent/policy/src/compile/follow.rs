@@ -231,7 +231,7 @@ fn nets_of_differing(before: &BTreeMap<u32, EndpointTable>, after: &BTreeMap<u32
 
 fn nets_of(pods: &[Difference<'_, Pod>]) -> BTreeSet<IpNet> {
     let pods = pods.iter().flat_map(Difference::both);
-    pods.flat_map(|pod| pod.addresses.iter().copied().map(IpNet::from)).collect()
+    pods.flat_map(|pod| pod.addresses.iter().map(IpNet::from)).collect()
 }
 
 /// An object that came, went or changed.

@@ -185,7 +185,7 @@ impl Peers {
 /// The addresses of pods that have some of their own.
 fn on_network<'a>(pods: impl Iterator<Item = &'a Arc<Pod>>) -> impl Iterator<Item = (IpAddr, &'a Arc<Pod>)> {
     let pods = pods.filter(|pod| pod.is_on_pod_network());
-    pods.flat_map(|pod| pod.addresses.iter().map(move |address| (*address, pod)))
+    pods.flat_map(|pod| pod.addresses.iter().map(move |address| (address, pod)))
 }
 
 /// The single addresses that something else than a pod or a block gives an entry.

@@ -61,8 +61,8 @@ impl<'a> PodRules<'a> {
     pub(super) fn matching(&mut self, pod: &'a Pod) -> &BTreeSet<RuleId> {
         let Self { cluster, scopes, scopes_of, keys, known, .. } = self;
         let name = pod.name.namespace();
-        let labels = pod.labels.iter().filter(|(key, _)| keys.contains(key.as_str()));
-        let alike = (name, labels.map(|(key, value)| (key.as_str(), value.as_str())).collect());
+        let labels = &pod.template.labels;
+        let alike = (name, labels.iter().filter(|(key, _)| keys.contains(key)).collect());
         known.entry(alike).or_insert_with(|| {
             let namespace = cluster.namespaces.get(name);
             let has_namespace = |(_, (scope, _)): &(usize, &(Scope<'_>, _))| match scope {
@@ -73,7 +73,7 @@ impl<'a> PodRules<'a> {
                 .entry(name)
                 .or_insert_with(|| scopes.iter().enumerate().filter(has_namespace).map(|(place, _)| place).collect());
             let selecting = in_question.iter().flat_map(|place| &scopes[*place].1);
-            selecting.filter(|(pods, _)| pods.matches(&pod.labels)).flat_map(|(_, rules)| rules).copied().collect()
+            selecting.filter(|(pods, _)| pods.matches(labels)).flat_map(|(_, rules)| rules).copied().collect()
         })
     }
 }

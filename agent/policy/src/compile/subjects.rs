@@ -227,7 +227,7 @@ impl Subjects {
 }
 
 fn ports_named_by(rules: &Rules, ids: &[RuleId], pod: &Pod) -> BTreeSet<NamedPort> {
-    let named = pod.ports.iter().filter(|port| ids.iter().any(|id| rules.get(*id).names(port)));
+    let named = pod.template.ports.iter().filter(|port| ids.iter().any(|id| rules.get(*id).names(port)));
     named.cloned().collect()
 }
 

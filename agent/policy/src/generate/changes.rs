@@ -1,8 +1,10 @@
 //! Random changes of a cluster.
 
+use std::sync::Arc;
+
 use super::{Random, Scenario};
 use crate::compile::Endpoint;
-use crate::model::{AuditTrail, Cluster, ExternalAddresses, Labels, ObjectName, Phase, Pod, Rule, WitnessMode};
+use crate::model::{AuditTrail, Cluster, ExternalAddresses, ObjectName, Phase, Pod, Rule, WitnessMode};
 
 /// Changes something; what is likely in a cluster is likely here, and so is what is hard.
 pub fn change(random: &mut Random, scenario: &mut Scenario, other: &Scenario) {
@@ -18,7 +20,7 @@ pub fn change(random: &mut Random, scenario: &mut Scenario, other: &Scenario) {
             }
             if random.percent(60) {
                 let host = u8::try_from(100 + random.below(40)).unwrap();
-                pod.addresses = vec![[10, 244, 1, host].into()];
+                pod.addresses = vec![[10, 244, 1, host].into()].into();
                 pod.node = Some("node-1".into());
             }
             cluster.pods.insert(pod);
@@ -31,13 +33,12 @@ pub fn change(random: &mut Random, scenario: &mut Scenario, other: &Scenario) {
             match random.below(6) {
                 0 => pod.phase = *random.pick(&[Phase::Running, Phase::Succeeded, Phase::Pending]),
                 1 => pod.is_being_deleted = !pod.is_being_deleted,
-                2 => pod.addresses.truncate(1),
-                3 => pod.ports = [].into(),
+                2 => pod.addresses = pod.addresses.iter().take(1).collect(),
+                3 => Arc::make_mut(&mut pod.template).ports = [].into(),
                 4 => pod.host_network = !pod.host_network,
                 _ => {
-                    let mut labels = Labels::clone(&pod.labels);
-                    labels.insert("app".to_owned(), (*random.pick(&["api", "db", "web"])).to_owned());
-                    pod.labels = labels.into();
+                    let app = *random.pick(&["api", "db", "web"]);
+                    Arc::make_mut(&mut pod.template).labels.set("app", app);
                 }
             }
         }
@@ -110,7 +111,7 @@ fn change_policy(random: &mut Random, cluster: &mut Cluster, other: &Scenario) {
     match random.below(8) {
         0 => drop(cluster.policies.remove(name)),
         1 => policy.text = format!("{} ", &*policy.text).into(),
-        2 => policy.uid.push('x'),
+        2 => policy.uid = format!("{}x", policy.uid).as_str().into(),
         3 => policy.pod_selector = other.pod_selector.clone(),
         4 => rules.clone_from(&other.ingress),
         5 => rules.iter_mut().for_each(|rules| drop(rules.pop())),
@@ -133,7 +134,11 @@ fn change_endpoints(random: &mut Random, scenario: &mut Scenario, other: &Scenar
         let taken = |interface: &u32| endpoints.iter().any(|endpoint| endpoint.interface == *interface);
         if let (false, Some(interface)) = (pods.is_empty(), (95..=u32::MAX).find(|interface| !taken(interface))) {
             let pod = *random.pick(&pods);
-            endpoints.push(Endpoint { interface, pod: Some(pod.name.clone()), addresses: pod.addresses.clone() });
+            endpoints.push(Endpoint {
+                interface,
+                pod: Some(pod.name.clone()),
+                addresses: pod.addresses.iter().collect(),
+            });
         }
         return;
     }

@@ -1,13 +1,15 @@
 //! Random namespaces, nodes, pods and endpoints.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::{Random, Scenario, policies, services};
 use crate::compile::Endpoint;
-use crate::model::{Cluster, Labels, NamedPort, Namespace, Node, ObjectName, Objects, Phase, Pod, Protocol};
+use crate::model::{
+    Cluster, Labels, NamedPort, Namespace, Node, ObjectName, Objects, Phase, Pod, PodTemplate, Protocol,
+};
 
 const NAMESPACES: [&str; 3] = ["bank", "lab", "shop"];
 const NODES: u8 = 3;
@@ -44,8 +46,8 @@ fn namespaces(random: &mut Random) -> Objects<Namespace> {
             continue;
         }
         let mut labels = labels(random, &[("team", &["blue", "red"]), ("env", &["prod", "test"])]);
-        labels.insert("kubernetes.io/metadata.name".to_owned(), name.to_owned());
-        namespaces.insert(Namespace { name: name.to_owned(), labels, uid: format!("uid-{name}") });
+        labels.set("kubernetes.io/metadata.name", name);
+        namespaces.insert(Namespace { name: name.to_owned(), labels, uid: format!("uid-{name}").as_str().into() });
     }
     namespaces
 }
@@ -81,29 +83,29 @@ fn pod(random: &mut Random, number: u8) -> Pod {
         _ => Phase::Running,
     };
     let name = ObjectName::new(random.word(&NAMESPACES), format!("pod-{number}"));
+    let words: [(&str, &[&str]); 3] =
+        [("app", &["api", "db", "web"]), ("tier", &["back", "front"]), ("track", &["canary"])];
+    let labels = labels(random, &words);
     Pod {
-        uid: format!("uid-{name}"),
+        uid: format!("uid-{name}").as_str().into(),
         name,
-        labels: labels(random, &[("app", &["api", "db", "web"]), ("tier", &["back", "front"]), ("track", &["canary"])])
-            .into(),
-        addresses,
+        template: PodTemplate { labels, ports: named_ports(random).into(), ..PodTemplate::default() }.into(),
+        addresses: addresses.into(),
         node: Some(node_name(node).into()),
         host_network,
         phase,
-        ports: named_ports(random).into(),
-        service_account: "default".into(),
-        workload_kind: None,
-        workload: None,
         is_being_deleted: random.percent(15),
-        created: random.percent(80).then(|| i64::try_from(random.below(3)).expect("below three")),
+        created: random
+            .percent(80)
+            .then(|| NonZeroU32::MIN.saturating_add(u32::try_from(random.below(3)).expect("below three"))),
     }
 }
 
 fn labels(random: &mut Random, of: &[(&str, &[&str])]) -> Labels {
-    let mut labels = Labels::new();
+    let mut labels = Labels::default();
     for (key, values) in of {
         if random.percent(75) {
-            labels.insert((*key).to_owned(), random.word(values));
+            labels.set(key, &random.word(values));
         }
     }
     labels
@@ -129,7 +131,7 @@ fn endpoints(random: &mut Random, cluster: &Cluster, node: &str) -> Vec<Endpoint
         .map(|(interface, pod)| Endpoint {
             interface,
             pod: random.percent(95).then(|| pod.name.clone()),
-            addresses: pod.addresses.iter().copied().filter(|_| random.percent(80)).collect(),
+            addresses: pod.addresses.iter().filter(|_| random.percent(80)).collect(),
         })
         .collect();
     if random.percent(10) {

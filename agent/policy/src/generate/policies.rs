@@ -1,6 +1,6 @@
 //! Random policies about a cluster that is there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 
@@ -8,8 +8,8 @@ use ipnet::IpNet;
 
 use super::{Random, manifest};
 use crate::model::{
-    Cluster, IpBlock, LabelSelector, Labels, NetworkPolicy, ObjectName, Objects, Operator, Peer, Peers, PortMatch,
-    PortRange, Ports, Protocol, Requirement, Rule,
+    Cluster, IpBlock, LabelSelector, NetworkPolicy, ObjectName, Objects, Operator, Peer, Peers, PortMatch, PortRange,
+    Ports, Protocol, Requirement, Rule,
 };
 
 /// So many random policies in the namespaces of the cluster's pods, made of the labels, addresses and port names found in the
@@ -33,24 +33,24 @@ struct Words {
 
 impl Words {
     fn of(cluster: &Cluster, ports: &[u16]) -> Self {
-        let pairs = |labels: BTreeSet<(&String, &String)>| -> Vec<(String, String)> {
-            let mut pairs: Vec<_> = labels.into_iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+        let pairs = |labels: BTreeSet<(&str, &str)>| -> Vec<(String, String)> {
+            let mut pairs: Vec<_> = labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
             pairs.push(("absent".to_owned(), "nobody".to_owned()));
             pairs
         };
         let pods = || cluster.pods.iter();
         let namespaces: BTreeSet<_> = pods().map(|pod| pod.name.namespace().to_owned()).collect();
-        let mut addresses: Vec<IpAddr> = pods().flat_map(|pod| pod.addresses.clone()).collect();
+        let mut addresses: Vec<IpAddr> = pods().flat_map(|pod| pod.addresses.iter()).collect();
         addresses.extend(cluster.nodes.iter().flat_map(|node| node.addresses.clone()));
         addresses.push(IpAddr::from([203, 0, 113, 77]));
         addresses.push(IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x77]));
         let mut port_names: BTreeSet<_> =
-            pods().flat_map(|pod| pod.ports.iter()).map(|port| port.name.clone()).collect();
+            pods().flat_map(|pod| pod.template.ports.iter()).map(|port| port.name.clone()).collect();
         port_names.insert("absent".to_owned());
-        let labels_of_namespaces = cluster.namespaces.iter().flat_map(|namespace| &namespace.labels);
+        let labels_of_namespaces = cluster.namespaces.iter().flat_map(|namespace| namespace.labels.iter());
         Self {
             namespaces: namespaces.into_iter().collect(),
-            pod_labels: pairs(pods().flat_map(|pod| &*pod.labels).collect()),
+            pod_labels: pairs(pods().flat_map(|pod| pod.template.labels.iter()).collect()),
             namespace_labels: pairs(labels_of_namespaces.collect()),
             addresses,
             port_names: port_names.into_iter().collect(),
@@ -62,7 +62,7 @@ impl Words {
         let name = ObjectName::new(random.pick(&self.namespaces), format!("policy-{number}"));
         let directions = random.below(3);
         let mut policy = NetworkPolicy {
-            uid: format!("uid-{name}"),
+            uid: format!("uid-{name}").as_str().into(),
             name,
             generation: 1,
             resource_version: (1000 + number).to_string(),
@@ -166,7 +166,7 @@ fn selector(random: &mut Random, labels: &[(String, String)], percent_empty: usi
         return LabelSelector::everything();
     }
     if random.percent(50) {
-        let chosen: Labels = (0..=random.below(2)).map(|_| random.pick(labels).clone()).collect();
+        let chosen: BTreeMap<String, String> = (0..=random.below(2)).map(|_| random.pick(labels).clone()).collect();
         return LabelSelector::labels(chosen);
     }
     let requirements = (0..=random.below(2)).map(|_| {

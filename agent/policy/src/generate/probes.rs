@@ -69,7 +69,7 @@ fn rules(scenario: &Scenario) -> impl Iterator<Item = (&Peers, &Ports)> {
 
 fn peers(random: &mut Random, scenario: &Scenario) -> BTreeSet<IpAddr> {
     let cluster = &scenario.cluster;
-    let mut peers: BTreeSet<IpAddr> = cluster.pods.iter().flat_map(|pod| pod.addresses.iter().copied()).collect();
+    let mut peers: BTreeSet<IpAddr> = cluster.pods.iter().flat_map(|pod| pod.addresses.iter()).collect();
     peers.extend(cluster.nodes.iter().flat_map(|node| node.addresses.iter().copied()));
     peers.extend(&scenario.node_addresses);
     peers.extend(cluster.services.iter().flat_map(|service| &service.cluster_addresses));
@@ -116,7 +116,8 @@ fn ports(random: &mut Random, scenario: &Scenario) -> BTreeSet<u16> {
             }
         }
     }
-    boundaries.extend(scenario.cluster.pods.iter().flat_map(|pod| pod.ports.iter()).map(|port| port.port.get()));
+    boundaries
+        .extend(scenario.cluster.pods.iter().flat_map(|pod| pod.template.ports.iter()).map(|port| port.port.get()));
     boundaries.extend(scenario.cluster.services.iter().flat_map(|service| &service.ports).map(|port| port.port.get()));
     boundaries.insert(u16::try_from(random.below(1 << 16)).expect("below 65536"));
     let beside = |port: u16| [port.saturating_sub(1), port, port.saturating_add(1)];

@@ -59,7 +59,7 @@ impl Words<'_> {
         let namespaces: Vec<&str> = namespaces.into_iter().collect();
         let name = ObjectName::new(*random.pick(&namespaces), format!("service-{number}"));
         Service {
-            uid: format!("uid-{name}"),
+            uid: format!("uid-{name}").as_str().into(),
             name,
             cluster_addresses,
             external_addresses,
@@ -99,7 +99,7 @@ impl Words<'_> {
             (*random.pick(&own), Some(self.node.into()))
         } else {
             let pods = cluster.pods.iter().filter(|pod| !only_local || pod.node.as_deref() == Some(self.node));
-            let claims = pods.flat_map(|pod| pod.addresses.iter().map(|address| (*address, pod.node.clone())));
+            let claims = pods.flat_map(|pod| pod.addresses.iter().map(|address| (address, pod.node.clone())));
             let claims: Vec<_> = claims.filter(|(address, _)| address.is_ipv4() == ipv4).collect();
             if claims.is_empty() {
                 return None;

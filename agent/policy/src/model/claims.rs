@@ -17,7 +17,7 @@ impl Cluster {
     }
 
     fn claimants(&self, address: IpAddr) -> impl Iterator<Item = &Arc<Pod>> {
-        self.pods.shared_iter().filter(move |pod| pod.is_on_pod_network() && pod.addresses.contains(&address))
+        self.pods.shared_iter().filter(move |pod| pod.is_on_pod_network() && pod.addresses.contains(address))
     }
 
     /// Every address that pods on the pod network claim, with all that do.
@@ -63,8 +63,8 @@ impl PodsOfNode {
 fn claims(pods: &Objects<Pod>) -> BTreeMap<IpAddr, Vec<&Arc<Pod>>> {
     let mut claims: BTreeMap<IpAddr, Vec<&Arc<Pod>>> = BTreeMap::new();
     for pod in pods.shared_iter().filter(|pod| pod.is_on_pod_network()) {
-        for address in &pod.addresses {
-            let claimants = claims.entry(*address).or_default();
+        for address in pod.addresses.iter() {
+            let claimants = claims.entry(address).or_default();
             // A pod that lists an address twice claims it once.
             if claimants.last().is_none_or(|last| last.name != pod.name) {
                 claimants.push(pod);

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// What stands between the two words. No name has it in the API, and it comes before every other character: so names are
-/// in the order of their namespaces first.
+/// What stands between the two words. No name has it in the API, and it comes before every other character: so names
+/// are in the order of their namespaces first.
 const BETWEEN: char = '\0';
 
-/// The name of a namespaced object; shown as `namespace/name`. That of a pod stands in several places: it is a single block
-/// of memory, and a clone of it is none.
+/// The name of a namespaced object; shown as `namespace/name`. That of a pod stands in several places: it is a single
+/// block of memory, and a clone of it is none.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectName(Arc<str>);
 

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 
 use podwitness_wire::{Direction, SCTP, TCP, UDP};
 
-use super::{LabelSelector, ObjectName, Pod, PolicyText};
+use super::{LabelSelector, ObjectName, Pod, PolicyText, Uid};
 
 /// A `NetworkPolicy`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub struct NetworkPolicy {
     /// Its namespace and name.
     pub name: ObjectName,
     /// Its uid; empty where the source has none.
-    pub uid: String,
+    pub uid: Uid,
     /// `metadata.generation`, which grows with each change of the spec; 0 where the source has none.
     pub generation: i64,
     /// `metadata.resourceVersion`; empty where the source has none.
@@ -49,7 +49,7 @@ impl NetworkPolicy {
     pub fn selects(&self, pod: &Pod) -> bool {
         self.name.namespace() == pod.name.namespace()
             && pod.is_on_pod_network()
-            && self.pod_selector.matches(&pod.labels)
+            && self.pod_selector.matches(&pod.template.labels)
     }
 }
 

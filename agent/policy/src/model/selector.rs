@@ -80,8 +80,8 @@ impl Requirement {
     pub fn holds(&self, labels: &Labels) -> bool {
         let value = labels.get(&self.key);
         match &self.operator {
-            Operator::In(values) => value.is_some_and(|value| values.contains(value)),
-            Operator::NotIn(values) => value.is_none_or(|value| !values.contains(value)),
+            Operator::In(values) => value.is_some_and(|value| values.iter().any(|own| own == value)),
+            Operator::NotIn(values) => value.is_none_or(|value| !values.iter().any(|own| own == value)),
             Operator::Exists => value.is_some(),
             Operator::DoesNotExist => value.is_none(),
         }

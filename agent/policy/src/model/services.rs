@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use super::{ObjectName, Protocol};
+use super::{ObjectName, Protocol, Uid};
 
 /// A Service. One that is headless or of type `ExternalName` has no addresses and no node ports: its name alone is
 /// resolved, to addresses that packets then carry.
@@ -13,7 +13,7 @@ pub struct Service {
     /// Its namespace and name.
     pub name: ObjectName,
     /// Its uid; empty where the source has none.
-    pub uid: String,
+    pub uid: Uid,
     /// `spec.clusterIPs`, one a family at most.
     pub cluster_addresses: Vec<IpAddr>,
     /// `spec.externalIPs`, and the addresses of `status.loadBalancer.ingress` that the node itself translates (whose

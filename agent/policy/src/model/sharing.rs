@@ -3,24 +3,28 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{EndpointSlice, Labels, NamedPort, Pod};
+use super::{EndpointSlice, Pod, PodTemplate};
 
 /// What the objects that arrive have in common with those before: of ten thousand pods most are replicas of a few.
 #[derive(Debug, Default)]
 pub struct Sharing {
-    labels: Pool<Labels>,
-    ports: Pool<[NamedPort]>,
+    templates: Pool<PodTemplate>,
     words: Pool<str>,
 }
 
 impl Sharing {
     /// Has a pod share with others what they have too.
     pub fn pod(&mut self, pod: &mut Pod) {
-        self.labels.share(&mut pod.labels);
-        self.ports.share(&mut pod.ports);
-        self.words.share(&mut pod.service_account);
-        for word in [&mut pod.node, &mut pod.workload_kind, &mut pod.workload].into_iter().flatten() {
-            self.words.share(word);
+        if let Some(node) = &mut pod.node {
+            self.words.share(node);
+        }
+        if !self.templates.replace(&mut pod.template) {
+            let template = Arc::make_mut(&mut pod.template);
+            self.words.share(&mut template.service_account);
+            for word in [&mut template.workload_kind, &mut template.workload].into_iter().flatten() {
+                self.words.share(word);
+            }
+            self.templates.add(&pod.template);
         }
     }
 
@@ -50,10 +54,19 @@ impl<T: ?Sized> Default for Pool<T> {
 
 impl<T: Ord + ?Sized> Pool<T> {
     fn share(&mut self, value: &mut Arc<T>) {
-        if let Some(known) = self.known.get(value) {
-            *value = Arc::clone(known);
-            return;
+        if !self.replace(value) {
+            self.add(value);
         }
+    }
+
+    /// Puts the one that is known in its place; returns whether there is one.
+    fn replace(&self, value: &mut Arc<T>) -> bool {
+        let known = self.known.get(value);
+        known.inspect(|known| *value = Arc::clone(known)).is_some()
+    }
+
+    /// Takes in one that is not known.
+    fn add(&mut self, value: &Arc<T>) {
         if self.known.len() >= self.most {
             self.known.retain(|known| Arc::strong_count(known) > 1);
             self.most = (self.known.len() * 2).max(64);

@@ -139,8 +139,8 @@ fn what_nothing_depends_on_is_not_delivered() {
 fn pods_alike_share_their_labels() {
     let server = shop();
     let cluster = Followed::start(&server).until_complete();
-    let labels = |name| &cluster.pods[&ObjectName::new("shop", name)].labels;
-    assert!(Arc::ptr_eq(labels("a"), labels("b")));
+    let template = |name| &cluster.pods[&ObjectName::new("shop", name)].template;
+    assert!(Arc::ptr_eq(template("a"), template("b")));
 }
 
 #[test]

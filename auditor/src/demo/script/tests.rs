@@ -14,7 +14,7 @@ fn addresses(plan: &ClusterPlan, party: &Party) -> [IpAddr; 2] {
             [v4, v6].map(|text| text.parse().unwrap()).into()
         }
         Party::Pod(name) => {
-            plan.pods().into_iter().find(|pod| pod.name.to_string() == *name).unwrap().addresses.clone()
+            plan.pods().into_iter().find(|pod| pod.name.to_string() == *name).unwrap().addresses.iter().collect()
         }
     };
     found.try_into().unwrap()
@@ -44,7 +44,7 @@ fn the_examples_have_no_faults_and_enough_in_them() {
 fn a_cluster_that_nobody_has_read_is_tried_at_every_named_port() {
     let plan = ClusterPlan::read(&built_in()).unwrap();
     let errands = every_port(&plan.pods(), &plan.oracle());
-    let ports: usize = plan.pods().iter().map(|pod| pod.ports.len()).sum();
+    let ports: usize = plan.pods().iter().map(|pod| pod.template.ports.len()).sum();
     assert_eq!(errands.len(), ports * (plan.pods().len() - 1));
     // What the script has of it is expected in the same way.
     for written in script() {
