@@ -62,7 +62,8 @@ pub(crate) fn cluster(pods: usize) -> Cluster {
             cluster.services.insert(service);
             set_slices(&mut cluster, namespace, workload);
         }
-        for policy in policies(namespace, 0) {
+        for mut policy in policies(namespace, 0) {
+            sharing.policy(&mut policy);
             cluster.policies.insert(policy);
         }
     }
@@ -201,8 +202,8 @@ pub(crate) fn set_slices(cluster: &mut Cluster, namespace: usize, workload: usiz
         };
         let slice = EndpointSlice {
             name: ObjectName::new(&name, format!("{app}-{family}")),
-            service: Some(app.to_owned()),
-            ports: vec![SlicePort { name: "http".to_owned(), protocol: Protocol::Tcp, port: port(8080) }],
+            service: Some(app.into()),
+            ports: [SlicePort { name: "http".to_owned(), protocol: Protocol::Tcp, port: port(8080) }].into(),
             endpoints: pods_of(cluster, &name).filter(of_workload).flat_map(endpoints).collect(),
         };
         cluster.endpoint_slices.insert(slice);
@@ -276,8 +277,8 @@ pub(crate) fn policies(namespace: usize, change: u16) -> Vec<NetworkPolicy> {
             text: format!("{{\"change\":{change},\"spec\":\"{:>480}\"}}", format!("{:.200}", format!("{ingress:?}")))
                 .into(),
             pod_selector,
-            ingress,
-            egress,
+            ingress: ingress.map(Into::into),
+            egress: egress.map(Into::into),
             faults: Vec::new(),
         })
         .collect()
@@ -289,7 +290,7 @@ pub(crate) fn front_for(namespace: usize, team: usize, change: u16) -> NetworkPo
     let mut front = front.expect("it is one of them");
     let namespaces = Some(LabelSelector::labels([("team", format!("team-{team:02}"))]));
     let peers = Peers::Listed(vec![Peer::Pods { namespaces, pods: LabelSelector::everything() }]);
-    front.ingress = Some(vec![Rule::Usable { peers, ports: Ports::Every }]);
+    front.ingress = Some([Rule::Usable { peers, ports: Ports::Every }].into());
     front
 }
 

@@ -94,8 +94,8 @@ fn every_field_of_a_rule_is_read() {
 fn missing_and_empty_lists_mean_everybody_and_every_port() {
     let everything = Rule::Usable { peers: Peers::Everybody, ports: Ports::Every };
     let policy = read_well("{podSelector: {}, ingress: [{}, {from: [], ports: []}], egress: [{to: null}]}");
-    assert_eq!(policy.ingress, Some(vec![everything.clone(), everything.clone()]));
-    assert_eq!(policy.egress, Some(vec![everything]));
+    assert_eq!(policy.ingress, Some(vec![everything.clone(), everything.clone()].into()));
+    assert_eq!(policy.egress, Some(vec![everything].into()));
 }
 
 /// A rule that the API server refuses, the path below it at which it is named, and the mistake.
@@ -209,7 +209,7 @@ fn a_rule_that_the_api_refuses_allows_nothing_and_the_other_rules_work() {
     for (rule, path, is_expected) in cases {
         let (policy, faults) = read(&format!("{{podSelector: {{}}, ingress: [{{}}, {rule}, {{}}]}}"));
         let everything = Rule::Usable { peers: Peers::Everybody, ports: Ports::Every };
-        assert_eq!(policy.ingress, Some(vec![everything.clone(), Rule::Unusable, everything]), "{rule}");
+        assert_eq!(policy.ingress, Some(vec![everything.clone(), Rule::Unusable, everything].into()), "{rule}");
         let [(at, mistake, Effect::RuleClosed)] = faults.as_slice() else { panic!("{rule}: {faults:?}") };
         assert_eq!(*at, format!("spec.ingress[1].{path}"), "{rule}");
         assert!(is_expected(mistake), "{rule}: {mistake:?}");
@@ -243,7 +243,7 @@ fn every_mistake_of_a_rule_is_named_with_its_path_and_value_and_what_to_do() {
     ];
     assert_eq!(messages, expected);
     let Object::NetworkPolicy(policy) = &documents.objects[0].object else { panic!("it is a policy") };
-    assert_eq!(policy.ingress, Some(vec![Rule::Unusable]));
+    assert_eq!(policy.ingress, Some(vec![Rule::Unusable].into()));
     let faults: Vec<String> =
         expected[1..].iter().map(|message| message[message.find('`').unwrap()..].to_owned()).collect();
     assert_eq!(policy.faults, faults);
@@ -301,7 +301,7 @@ fn the_syntax_of_labels_is_that_of_the_api() {
 #[test]
 fn egress_rules_are_checked_as_ingress_rules_are() {
     let (policy, faults) = read("{podSelector: {}, egress: [{to: [{}]}, {from: [{podSelector: {}}]}]}");
-    assert_eq!(policy.egress, Some(vec![Rule::Unusable, Rule::Unusable]));
+    assert_eq!(policy.egress, Some(vec![Rule::Unusable, Rule::Unusable].into()));
     let paths: Vec<&str> = faults.iter().map(|(path, ..)| path.as_str()).collect();
     assert_eq!(paths, ["spec.egress[0].to[0]", "spec.egress[1].from"]);
 }
@@ -394,7 +394,7 @@ fn a_policy_with_a_field_of_the_wrong_type_closes_the_namespace_and_opens_nobody
 fn a_misspelt_field_of_the_spec_closes_the_policy() {
     let (policy, faults) = read("{podSelector: {matchLabels: {app: web}}, policyType: [Egress], ingress: [{}]}");
     assert_eq!(policy.pod_selector, LabelSelector::labels([("app", "web")]));
-    assert_eq!((policy.ingress, policy.egress, policy.faults.len()), (Some(Vec::new()), Some(Vec::new()), 1));
+    assert_eq!((policy.ingress, policy.egress, policy.faults.len()), (Some([].into()), Some([].into()), 1));
     assert_eq!(faults, [("spec.policyType".to_owned(), Mistake::UnknownField, Effect::PolicyClosed)]);
 }
 

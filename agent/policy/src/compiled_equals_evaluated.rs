@@ -226,7 +226,7 @@ fn the_same_input_compiles_to_the_same_tables() {
             service.cluster_addresses.reverse();
         }
         for slice in shuffled.cluster.endpoint_slices.iter_mut() {
-            slice.ports.reverse();
+            std::sync::Arc::make_mut(&mut slice.ports).reverse();
             slice.endpoints.reverse();
         }
         assert_eq!(tables, compile(&shuffled.input()), "seed {seed}, in another order");

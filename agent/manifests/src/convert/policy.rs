@@ -4,13 +4,15 @@
 //! policy whose pods cannot be told isolates all of its namespace and allows nothing (what it allows was meant for
 //! others), and a policy type that cannot be told is both.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::networking::v1 as networking;
 use podwitness_policy::{LabelSelector, NetworkPolicy, ObjectName, Rule};
 use serde_json::{Map, Value};
 
 use super::rule::rule;
 use super::selector::selector;
-use super::{Converted, exactly, namespace_of, object_name, uid};
+use super::{Converted, namespace_of, object_name, uid};
 use crate::fault::{Effect, Mistake, Problem};
 
 /// Converts a `NetworkPolicy`.
@@ -28,12 +30,12 @@ pub fn network_policy(object: &networking::NetworkPolicy) -> Result<Converted<Ne
         let path = format!("spec.ingress[{index}]");
         rule(&path, "from", given.from.as_deref(), given.ports.as_deref(), &mut problems)
     });
-    let ingress: Vec<Rule> = exactly(ingress);
+    let ingress: Arc<[Rule]> = ingress.collect();
     let egress = (0..).zip(spec.egress.iter().flatten()).map(|(index, given): (usize, _)| {
         let path = format!("spec.egress[{index}]");
         rule(&path, "to", given.to.as_deref(), given.ports.as_deref(), &mut problems)
     });
-    let egress: Vec<Rule> = exactly(egress);
+    let egress: Arc<[Rule]> = egress.collect();
     let types = isolated(spec, &mut problems);
 
     let mut policy = NetworkPolicy {
@@ -68,8 +70,8 @@ pub(crate) fn note(problems: &[Problem], policy: &mut NetworkPolicy) {
 /// directions, and allows nothing.
 pub(crate) fn close(policy: &mut NetworkPolicy) {
     policy.pod_selector = LabelSelector::everything();
-    policy.ingress = Some(Vec::new());
-    policy.egress = Some(Vec::new());
+    policy.ingress = Some(Arc::default());
+    policy.egress = Some(Arc::default());
 }
 
 /// The policy that stands for an object that does not have the API's types, but a name, and a namespace that there can
@@ -83,8 +85,8 @@ pub(crate) fn closed(object: &Value) -> Option<NetworkPolicy> {
         generation: metadata["generation"].as_i64().unwrap_or(0),
         resource_version: text_of("resourceVersion").unwrap_or_default().to_owned(),
         pod_selector: LabelSelector::everything(),
-        ingress: Some(Vec::new()),
-        egress: Some(Vec::new()),
+        ingress: Some(Arc::default()),
+        egress: Some(Arc::default()),
         text: text(object).into(),
         faults: Vec::new(),
     })

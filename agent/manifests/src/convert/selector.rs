@@ -17,7 +17,8 @@ pub(super) fn selector(path: &str, given: &meta::LabelSelector) -> Result<LabelS
         check_key(&path, key, &mut mistakes);
         check_value(path, value, &mut mistakes);
     }
-    let mut selector = LabelSelector::labels(given.match_labels.clone().unwrap_or_default());
+    let of_labels = LabelSelector::labels(given.match_labels.clone().unwrap_or_default());
+    let mut requirements = of_labels.requirements.to_vec();
     for (index, expression) in given.match_expressions.iter().flatten().enumerate() {
         let path = format!("{path}.matchExpressions[{index}]");
         check_key(&format!("{path}.key"), &expression.key, &mut mistakes);
@@ -25,11 +26,11 @@ pub(super) fn selector(path: &str, given: &meta::LabelSelector) -> Result<LabelS
             check_value(format!("{path}.values[{index}]"), value, &mut mistakes);
         }
         match operator(&path, expression) {
-            Ok(operator) => selector.requirements.push(Requirement { key: expression.key.clone(), operator }),
+            Ok(operator) => requirements.push(Requirement { key: expression.key.clone(), operator }),
             Err(mistake) => mistakes.push(mistake),
         }
     }
-    selector.requirements.shrink_to_fit();
+    let selector = LabelSelector { requirements: requirements.into() };
     if mistakes.is_empty() { Ok(selector) } else { Err(mistakes) }
 }
 

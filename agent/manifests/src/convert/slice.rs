@@ -22,8 +22,11 @@ pub fn endpoint_slice(object: &discovery::EndpointSlice) -> Result<Converted<End
     let name = object_name(&object.metadata)?;
     let mut problems = Vec::new();
     let labels = object.metadata.labels.as_ref();
-    let service = labels.and_then(|labels| labels.get(SERVICE_NAME_LABEL)).filter(|name| !name.is_empty()).cloned();
-    let ports = ports(object, &mut problems);
+    let service = labels
+        .and_then(|labels| labels.get(SERVICE_NAME_LABEL))
+        .filter(|name| !name.is_empty())
+        .map(|name| name.as_str().into());
+    let ports = ports(object, &mut problems).into();
     let endpoints = match Family::of(object, &mut problems) {
         Family::Names => Vec::new(),
         family => endpoints(object, family, &mut problems),
@@ -68,8 +71,7 @@ impl Family {
 }
 
 fn ports(object: &discovery::EndpointSlice, problems: &mut Vec<Problem>) -> Vec<SlicePort> {
-    // Exactly as many as there are, here and below: of slices there are as many as of Services, twice.
-    let mut ports = Vec::with_capacity(object.ports.as_ref().map_or(0, Vec::len));
+    let mut ports = Vec::new();
     for (index, given) in object.ports.iter().flatten().enumerate() {
         let at = |field: &str| format!("ports[{index}].{field}");
         let Some(number) = given.port else {
@@ -89,6 +91,7 @@ fn ports(object: &discovery::EndpointSlice, problems: &mut Vec<Problem>) -> Vec<
 
 fn endpoints(object: &discovery::EndpointSlice, family: Family, problems: &mut Vec<Problem>) -> Vec<SliceEndpoint> {
     let count = object.endpoints.iter().flatten().map(|given| given.addresses.len()).sum();
+    // Exactly as many as there are: of slices there are as many as of Services, twice.
     let mut endpoints = Vec::with_capacity(count);
     for (index, given) in object.endpoints.iter().flatten().enumerate() {
         let conditions = given.conditions.as_ref();

@@ -3,6 +3,8 @@
 //! The API's types pass over them, and what was meant as a restriction would be gone: a rule with `form` for
 //! `from` would be one for everybody. The API server refuses them for the same reason.
 
+use std::sync::Arc;
+
 use podwitness_policy::{NetworkPolicy, Rule};
 use serde_json::Value;
 
@@ -31,8 +33,8 @@ pub(super) fn close_around_unknown_fields(
                 convert::close(policy);
                 Effect::NamespaceClosed
             } else {
-                policy.ingress = Some(Vec::new());
-                policy.egress = Some(Vec::new());
+                policy.ingress = Some(Arc::default());
+                policy.egress = Some(Arc::default());
                 Effect::PolicyClosed
             };
             Problem { path, mistake: Mistake::UnknownField, effect }
@@ -47,7 +49,7 @@ fn rule_at<'a>(path: &str, policy: &'a mut NetworkPolicy) -> Option<&'a mut Rule
         (&mut policy.egress, path.strip_prefix("spec.egress[")?)
     };
     let index: usize = rest.split_once(']')?.0.parse().ok()?;
-    rules.as_mut()?.get_mut(index)
+    Arc::make_mut(rules.as_mut()?).get_mut(index)
 }
 
 fn collect(written: &Value, understood: &Value, path: &str, paths: &mut Vec<String>) {

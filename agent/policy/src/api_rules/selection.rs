@@ -80,7 +80,7 @@ fn a_rule_for_one_peer_does_not_hide_the_rules_for_everybody() {
 
 #[test]
 fn a_denial_names_every_policy_that_isolates() {
-    let open_for_egress = NetworkPolicy { egress: Some(vec![everything()]), ..policy("egress-only") };
+    let open_for_egress = NetworkPolicy { egress: Some([everything()].into()), ..policy("egress-only") };
     let world = World::new([ingress_policy("a", []), ingress_policy("b", [Rule::Unusable]), open_for_egress]);
     assert_eq!(world.ingress(OUTSIDE, 80), Evaluation::Denied(rules([("a", None), ("b", None)])));
 }

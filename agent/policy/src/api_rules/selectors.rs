@@ -7,7 +7,7 @@ fn labels(of: &[(&str, &str)]) -> Labels {
 }
 
 fn matches(operator: Operator, of: &[(&str, &str)]) -> bool {
-    LabelSelector { requirements: vec![Requirement { key: "app".to_owned(), operator }] }.matches(&labels(of))
+    LabelSelector { requirements: [Requirement { key: "app".to_owned(), operator }].into() }.matches(&labels(of))
 }
 
 fn values(of: &[&str]) -> Values {

@@ -1,5 +1,7 @@
 //! Connections of a pod to Services.
 
+use std::sync::Arc;
+
 use podwitness_wire::{Direction, TCP, UDP};
 
 use super::world::{
@@ -38,8 +40,8 @@ fn service(name: &str, cluster_ip: &str) -> Service {
 fn slice(name: &str, service: &str, port: u16, endpoints: Vec<SliceEndpoint>) -> EndpointSlice {
     EndpointSlice {
         name: ObjectName::new("shop", name),
-        service: Some(service.to_owned()),
-        ports: vec![SlicePort { name: "http".to_owned(), protocol: Protocol::Tcp, port: number(port) }],
+        service: Some(service.into()),
+        ports: [SlicePort { name: "http".to_owned(), protocol: Protocol::Tcp, port: number(port) }].into(),
         endpoints,
     }
 }
@@ -254,9 +256,9 @@ fn slices_of_other_services_namespaces_and_port_names_do_not_count() {
     let mut elsewhere = slice("web-1", "web", 8080, vec![ready(SHOP_DB)]);
     elsewhere.name = ObjectName::new("bank", elsewhere.name.name());
     let mut other_port = slice("web-2", "web", 8080, vec![ready(SHOP_DB)]);
-    other_port.ports[0].name = "admin".to_owned();
+    Arc::make_mut(&mut other_port.ports)[0].name = "admin".to_owned();
     let mut other_protocol = slice("web-3", "web", 8080, vec![ready(SHOP_DB)]);
-    other_protocol.ports[0].protocol = Protocol::Udp;
+    Arc::make_mut(&mut other_protocol.ports)[0].protocol = Protocol::Udp;
     let other = slice("web-4", "api", 8080, vec![ready(SHOP_DB)]);
     let world = World::new([egress_policy("a", [to_shop_db()])]);
     let world = world.with(service("web", CLUSTER_IP), [elsewhere, other_port, other_protocol, other]);

@@ -127,6 +127,10 @@ impl Classes {
         } else if members.class == 0 {
             members.class = address.class;
         }
+        // Exactly as many, or an eighth more: of kinds there are as many as of workloads.
+        if members.nets.len() == members.nets.capacity() {
+            members.nets.reserve_exact(1 + members.nets.len() / 8);
+        }
         members.nets.push(net);
     }
 

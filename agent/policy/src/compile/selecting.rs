@@ -44,7 +44,7 @@ impl<'a> PodRules<'a> {
         let keys = selecting
             .values()
             .flat_map(BTreeMap::keys)
-            .flat_map(|pods| &pods.requirements)
+            .flat_map(|pods| pods.requirements.iter())
             .map(|requirement| requirement.key.as_str())
             .collect();
         let scopes = selecting.into_iter().map(|(scope, selecting)| (scope, selecting.into_iter().collect())).collect();

@@ -114,12 +114,14 @@ fn change_policy(random: &mut Random, cluster: &mut Cluster, other: &Scenario) {
         2 => policy.uid = format!("{}x", policy.uid).as_str().into(),
         3 => policy.pod_selector = other.pod_selector.clone(),
         4 => rules.clone_from(&other.ingress),
-        5 => rules.iter_mut().for_each(|rules| drop(rules.pop())),
-        6 => rules.iter_mut().for_each(|rules| rules.insert(0, Rule::Unusable)),
+        5 => rules.iter_mut().for_each(|rules| *rules = rules.split_last().map_or(&[][..], |(_, rules)| rules).into()),
+        6 => rules.iter_mut().for_each(|rules| {
+            *rules = [Rule::Unusable].into_iter().chain(rules.iter().cloned()).collect();
+        }),
         _ => {
-            let other = other.ingress.iter().chain(&other.egress).flatten().next();
+            let other = other.ingress.iter().chain(&other.egress).flat_map(|rules| rules.iter()).next();
             let (Some(Rule::Usable { peers: from, ports: at }), Some(rules)) = (other, rules) else { return };
-            if let Some(Rule::Usable { peers, ports }) = rules.first_mut() {
+            if let Some(Rule::Usable { peers, ports }) = Arc::make_mut(rules).first_mut() {
                 if random.percent(50) { peers.clone_from(from) } else { ports.clone_from(at) }
             }
         }

@@ -76,7 +76,7 @@ fn selector(selector: &LabelSelector) -> Value {
     let mut labels = Map::new();
     let mut expressions = Vec::new();
     let mut last_key = "";
-    for requirement in &selector.requirements {
+    for requirement in selector.requirements.iter() {
         let (operator, values) = match &requirement.operator {
             Operator::In(values) => ("In", Some(values)),
             Operator::NotIn(values) => ("NotIn", Some(values)),

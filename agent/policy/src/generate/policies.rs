@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -76,7 +77,7 @@ impl Words {
         policy
     }
 
-    fn rules(&self, random: &mut Random) -> Vec<Rule> {
+    fn rules(&self, random: &mut Random) -> Arc<[Rule]> {
         (0..random.below(4)).map(|_| self.rule(random)).collect()
     }
 

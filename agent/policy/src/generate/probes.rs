@@ -60,7 +60,7 @@ fn rules(scenario: &Scenario) -> impl Iterator<Item = (&Peers, &Ports)> {
         .policies
         .iter()
         .flat_map(|policy| policy.ingress.iter().chain(&policy.egress))
-        .flatten()
+        .flat_map(|rules| rules.iter())
         .filter_map(|rule| match rule {
             Rule::Usable { peers, ports } => Some((peers, ports)),
             Rule::Unusable => None,

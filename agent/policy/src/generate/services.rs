@@ -82,7 +82,7 @@ impl Words<'_> {
             (0..=random.below(3)).filter_map(|_| self.endpoint(random, cluster, ipv4, only_local)).collect();
         EndpointSlice {
             name: ObjectName::new(service.name.namespace(), format!("{}-{number}", service.name.name())),
-            service: (!random.percent(3)).then(|| service.name.name().to_owned()),
+            service: (!random.percent(3)).then(|| service.name.name().into()),
             ports,
             endpoints,
         }
@@ -123,7 +123,7 @@ fn add_crowd(random: &mut Random, cluster: &mut Cluster) {
             slice.name.namespace() == first.name.namespace() && slice.service.as_deref() == Some(first.name.name())
         });
         for slice in &mut slices {
-            slice.service = Some(name.name().to_owned());
+            slice.service = Some(name.name().into());
             slice.name = ObjectName::new(slice.name.namespace(), format!("{}-again-{number}", slice.name.name()));
             cluster.endpoint_slices.insert(slice.clone());
         }

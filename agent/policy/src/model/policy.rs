@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -10,7 +11,8 @@ use podwitness_wire::{Direction, SCTP, TCP, UDP};
 
 use super::{LabelSelector, ObjectName, Pod, PolicyText, Uid};
 
-/// A `NetworkPolicy`.
+/// A `NetworkPolicy`. Most namespaces have some that others have too: what they ask for a source shares between them
+/// ([`Sharing`](super::Sharing)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NetworkPolicy {
     /// Its namespace and name.
@@ -25,10 +27,10 @@ pub struct NetworkPolicy {
     pub pod_selector: LabelSelector,
     /// The ingress rules in the API's order; `None` where the policy does not isolate in this direction, after
     /// the defaulting of `policyTypes`.
-    pub ingress: Option<Vec<Rule>>,
+    pub ingress: Option<Arc<[Rule]>>,
     /// The egress rules in the API's order; `None` where the policy does not isolate in this direction, after
     /// the defaulting of `policyTypes`.
-    pub egress: Option<Vec<Rule>>,
+    pub egress: Option<Arc<[Rule]>>,
     /// The text as applied: canonical JSON with sorted keys. It is evidence; no decision reads it.
     pub text: PolicyText,
     /// What could not be understood and is closed because of it, one sentence each; empty where all was understood. No decision
@@ -54,7 +56,7 @@ impl NetworkPolicy {
 }
 
 /// One rule of a policy. What it allows is each of its ports with each of its peers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
     /// A rule that is understood.
     Usable {
@@ -69,7 +71,7 @@ pub enum Rule {
 }
 
 /// The other sides that a rule is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Peers {
     /// `from` or `to` is empty or missing: every address.
     Everybody,
@@ -131,7 +133,7 @@ impl IpBlock {
 }
 
 /// The ports that a rule is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ports {
     /// `ports` is empty or missing: every port of every protocol, also of those that have no ports.
     Every,

@@ -1,6 +1,7 @@
 //! Label selectors, with the API's meaning.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use super::Labels;
 
@@ -8,7 +9,7 @@ use super::Labels;
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LabelSelector {
     /// The `matchLabels`, each as [`Operator::In`] with its one value, and the `matchExpressions`.
-    pub requirements: Vec<Requirement>,
+    pub requirements: Arc<[Requirement]>,
 }
 
 /// What a selector asks of one label.

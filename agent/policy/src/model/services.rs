@@ -56,15 +56,15 @@ pub struct EndpointSlice {
     /// Its namespace and name.
     pub name: ObjectName,
     /// The Service of the same namespace that it belongs to (the label `kubernetes.io/service-name`).
-    pub service: Option<String>,
+    pub service: Option<Arc<str>>,
     /// The ports that each of its endpoints has.
-    pub ports: Vec<SlicePort>,
+    pub ports: Arc<[SlicePort]>,
     /// The addresses of its endpoints.
     pub endpoints: Vec<SliceEndpoint>,
 }
 
 /// An entry of `ports` of an `EndpointSlice`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SlicePort {
     /// The name of the Service's port that it stands for.
     pub name: String,

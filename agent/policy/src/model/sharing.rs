@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{EndpointSlice, Pod, PodTemplate};
+use super::{EndpointSlice, NetworkPolicy, Pod, PodTemplate, Requirement, Rule, SlicePort};
 
 /// What the objects that arrive have in common with those before: of ten thousand pods most are replicas of a few.
 #[derive(Debug, Default)]
 pub struct Sharing {
     templates: Pool<PodTemplate>,
+    selectors: Pool<[Requirement]>,
+    rules: Pool<[Rule]>,
+    ports: Pool<[SlicePort]>,
     words: Pool<str>,
 }
 
@@ -30,11 +33,17 @@ impl Sharing {
 
     /// Has a slice share with others what they have too.
     pub fn slice(&mut self, slice: &mut EndpointSlice) {
-        slice
-            .endpoints
-            .iter_mut()
-            .filter_map(|endpoint| endpoint.node.as_mut())
-            .for_each(|node| self.words.share(node));
+        self.ports.share(&mut slice.ports);
+        let nodes = slice.endpoints.iter_mut().filter_map(|endpoint| endpoint.node.as_mut());
+        nodes.chain(&mut slice.service).for_each(|word| self.words.share(word));
+    }
+
+    /// Has a policy share with others what they have too.
+    pub fn policy(&mut self, policy: &mut NetworkPolicy) {
+        self.selectors.share(&mut policy.pod_selector.requirements);
+        for rules in [&mut policy.ingress, &mut policy.egress].into_iter().flatten() {
+            self.rules.share(rules);
+        }
     }
 }
 
@@ -77,7 +86,32 @@ impl<T: Ord + ?Sized> Pool<T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{LabelSelector, ObjectName, Uid};
     use super::*;
+
+    #[test]
+    fn policies_that_ask_for_the_same_share_it() {
+        let policy = |namespace: &str| NetworkPolicy {
+            name: ObjectName::new(namespace, "deny"),
+            uid: Uid::default(),
+            generation: 1,
+            resource_version: String::new(),
+            pod_selector: LabelSelector::labels([("tier", "back")]),
+            ingress: Some(vec![Rule::Unusable].into()),
+            egress: None,
+            text: namespace.to_owned(),
+            faults: Vec::new(),
+        };
+        let mut policies = ["bank", "shop"].map(policy);
+        let mut sharing = Sharing::default();
+        for policy in &mut policies {
+            sharing.policy(policy);
+        }
+        assert_eq!(policies, ["bank", "shop"].map(policy));
+        let [one, other] = policies;
+        assert!(Arc::ptr_eq(&one.pod_selector.requirements, &other.pod_selector.requirements));
+        assert!(Arc::ptr_eq(&one.ingress.unwrap(), &other.ingress.unwrap()));
+    }
 
     #[test]
     fn values_alike_become_one() {

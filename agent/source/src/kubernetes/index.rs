@@ -227,6 +227,7 @@ fn shared(sharing: &mut Sharing, mut object: Object) -> Object {
     match &mut object {
         Object::Pod(pod) => sharing.pod(pod),
         Object::EndpointSlice(slice) => sharing.slice(slice),
+        Object::NetworkPolicy(policy) => sharing.policy(policy),
         _ => {}
     }
     object
