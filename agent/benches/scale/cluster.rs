@@ -275,6 +275,7 @@ pub(crate) fn policies(namespace: usize, change: u16) -> Vec<NetworkPolicy> {
             resource_version: format!("{}", 100_000 + u32::from(change)),
             // Five hundred bytes, as many policies have.
             text: format!("{{\"change\":{change},\"spec\":\"{:>480}\"}}", format!("{:.200}", format!("{ingress:?}")))
+                .as_str()
                 .into(),
             pod_selector,
             ingress: ingress.map(Into::into),

@@ -426,7 +426,7 @@ fn the_text_is_what_was_applied_in_one_canonical_form() {
     let documents = read_documents(one, "x.yaml");
     let Object::NetworkPolicy(policy) = &documents.objects[0].object else { panic!("it is a policy") };
     assert_eq!(
-        &*policy.text,
+        policy.text.to_string(),
         r#"{"apiVersion":"networking.k8s.io/v1","kind":"NetworkPolicy","metadata":{"annotations":{"ticket":"OPS-1"},"labels":{"a":"1","b":"2"},"name":"p","namespace":"shop"},"spec":{"podSelector":{},"policyTypes":["Ingress"]}}"#
     );
 }

@@ -267,7 +267,7 @@ fn cluster(policies: &[(&str, &str)]) -> Arc<Cluster> {
         pod_selector: LabelSelector::default(),
         ingress: None,
         egress: None,
-        text: (*text).to_owned().into(),
+        text: (*text).into(),
         faults: if text.is_empty() { vec!["empty".to_owned()] } else { Vec::new() },
     });
     Arc::new(Cluster { policies: policies.collect(), ..Cluster::default() })

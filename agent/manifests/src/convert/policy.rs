@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::networking::v1 as networking;
-use podwitness_policy::{LabelSelector, NetworkPolicy, ObjectName, Rule};
+use podwitness_policy::{LabelSelector, NetworkPolicy, ObjectName, PolicyText, Rule};
 use serde_json::{Map, Value};
 
 use super::rule::rule;
@@ -46,7 +46,7 @@ pub fn network_policy(object: &networking::NetworkPolicy) -> Result<Converted<Ne
         pod_selector: LabelSelector::everything(),
         ingress: types.ingress.then_some(ingress),
         egress: types.egress.then_some(egress),
-        text: text(&serde_json::to_value(object).expect("the API's types have only text as keys")).into(),
+        text: text(&serde_json::to_value(object).expect("the API's types have only text as keys")),
         faults: Vec::new(),
     };
     match pod_selector {
@@ -87,13 +87,13 @@ pub(crate) fn closed(object: &Value) -> Option<NetworkPolicy> {
         pod_selector: LabelSelector::everything(),
         ingress: Some(Arc::default()),
         egress: Some(Arc::default()),
-        text: text(object).into(),
+        text: text(object),
         faults: Vec::new(),
     })
 }
 
 /// The text that is evidence: what a person applied, without what the API server keeps beside it, keys sorted.
-fn text(object: &Value) -> String {
+fn text(object: &Value) -> PolicyText {
     let mut metadata = Map::new();
     for field in ["annotations", "labels", "name", "namespace"] {
         if let Some(value) = object["metadata"].get(field) {
@@ -110,7 +110,10 @@ fn text(object: &Value) -> String {
         "spec": object["spec"],
     });
     applied.sort_all_objects();
-    applied.to_string()
+    // The spec comes last.
+    let text = applied.to_string();
+    let spec = text.len() - applied["spec"].to_string().len() - 1;
+    PolicyText::new(&text[..spec], &text[spec..])
 }
 
 /// How many entries `policyTypes` can have.

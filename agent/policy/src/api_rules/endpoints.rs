@@ -106,7 +106,7 @@ fn policies_that_select_no_local_endpoint_cost_no_class() {
 fn the_name_of_a_policy_content_follows_from_what_is_documented() {
     let mut world = World::new([ingress_policy("b", []), ingress_policy("a", [])]);
     for policy in world.cluster.policies.iter_mut() {
-        policy.text = "{\"x\":1}".to_owned().into();
+        policy.text = "{\"x\":1}".into();
     }
     // text=$(printf '%s' '{"x":1}' | sha256sum | cut -d' ' -f1)
     // printf '%s' "[[\"shop\",\"a\",\"uid-a\",\"$text\"],[\"shop\",\"b\",\"uid-b\",\"$text\"]]" | sha256sum

@@ -172,7 +172,7 @@ pub(super) fn policy(name: &str) -> NetworkPolicy {
         pod_selector: LabelSelector::everything(),
         ingress: None,
         egress: None,
-        text: String::new().into(),
+        text: "".into(),
         faults: Vec::new(),
     }
 }

@@ -110,7 +110,7 @@ fn change_policy(random: &mut Random, cluster: &mut Cluster, other: &Scenario) {
     let rules = if random.percent(50) { &mut policy.ingress } else { &mut policy.egress };
     match random.below(8) {
         0 => drop(cluster.policies.remove(name)),
-        1 => policy.text = format!("{} ", &*policy.text).into(),
+        1 => policy.text = format!("{} ", policy.text).as_str().into(),
         2 => policy.uid = format!("{}x", policy.uid).as_str().into(),
         3 => policy.pod_selector = other.pod_selector.clone(),
         4 => rules.clone_from(&other.ingress),

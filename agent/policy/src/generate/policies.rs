@@ -70,10 +70,10 @@ impl Words {
             pod_selector: selector(random, &self.pod_labels, 60),
             ingress: (directions != 1).then(|| self.rules(random)),
             egress: (directions != 0).then(|| self.rules(random)),
-            text: String::new().into(),
+            text: "".into(),
             faults: Vec::new(),
         };
-        policy.text = manifest(&policy).to_string().into();
+        policy.text = manifest(&policy).to_string().as_str().into();
         policy
     }
 

@@ -44,6 +44,7 @@ impl Sharing {
         for rules in [&mut policy.ingress, &mut policy.egress].into_iter().flatten() {
             self.rules.share(rules);
         }
+        self.words.share(policy.text.spec_mut());
     }
 }
 
@@ -99,7 +100,7 @@ mod tests {
             pod_selector: LabelSelector::labels([("tier", "back")]),
             ingress: Some(vec![Rule::Unusable].into()),
             egress: None,
-            text: namespace.to_owned(),
+            text: namespace.into(),
             faults: Vec::new(),
         };
         let mut policies = ["bank", "shop"].map(policy);
