@@ -436,7 +436,7 @@ fn random_policies_are_read_from_their_manifests_as_they_were() {
     let mut read = 0;
     for seed in 0..500 {
         for policy in Scenario::random(seed).cluster.policies.iter() {
-            let documents = read_documents(&policy.text, "x.json");
+            let documents = read_documents(&policy.text.to_string(), "x.json");
             let Object::NetworkPolicy(found) = &documents.objects[0].object else { panic!("seed {seed}") };
             let named = NetworkPolicy {
                 uid: policy.uid.clone(),
