@@ -241,7 +241,7 @@ impl Town {
         let cluster = self.oracle()?.cluster().clone();
         let made = policies(random, &cluster, 1, &PORTS);
         let policy = made.iter().next().context("one was to be made")?;
-        let mut manifest: Value = serde_json::from_str(&policy.text)?;
+        let mut manifest: Value = serde_json::from_str(&policy.text.to_string())?;
         manifest["metadata"]["name"] = format!("policy-{number}").into();
         let said = format!("policy {number} is {manifest}");
         self.policies.insert(number, manifest);
