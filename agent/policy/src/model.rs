@@ -16,7 +16,7 @@ mod uid;
 pub(crate) use claims::newest;
 pub use collection::{Named, Objects};
 pub use labels::Labels;
-pub use name::ObjectName;
+pub use name::{NodeName, ObjectName};
 pub use objects::{Cluster, NamedPort, Namespace, Node, Phase, Pod, PodTemplate};
 pub use pod_addresses::PodAddresses;
 pub use policy::{IpBlock, NetworkPolicy, Peer, Peers, PortMatch, PortRange, Ports, Protocol, Rule};
