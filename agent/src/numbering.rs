@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
-    sync::Arc,
 };
 
 use ipnet::{IpNet, Ipv4Net};
@@ -241,8 +240,8 @@ struct NumberedPod {
     owner: u32,
 }
 
-fn text(word: Option<&Arc<str>>) -> String {
-    word.map(ToString::to_string).unwrap_or_default()
+fn text(word: Option<&str>) -> String {
+    word.unwrap_or_default().to_owned()
 }
 
 /// This pod whatever its labels: a definition in which they do not stand.
@@ -251,7 +250,7 @@ fn owner(pod: &Pod) -> spool::Identity {
         namespace: pod.name.namespace().to_owned(),
         pod: pod.name.name().to_owned(),
         pod_uid: pod.uid.to_string(),
-        node: text(pod.node.as_ref()),
+        node: text(pod.node.as_deref()),
         ..spool::Identity::default()
     }
 }
@@ -264,9 +263,9 @@ fn incarnation(pod: &Pod) -> spool::Identity {
         pod: pod.name.name().to_owned(),
         pod_uid: pod.uid.to_string(),
         service_account: pod.template.service_account.to_string(),
-        workload_kind: text(pod.template.workload_kind.as_ref()),
-        workload: text(pod.template.workload.as_ref()),
-        node: text(pod.node.as_ref()),
+        workload_kind: text(pod.template.workload_kind.as_deref()),
+        workload: text(pod.template.workload.as_deref()),
+        node: text(pod.node.as_deref()),
         // A map of strings with its keys in order.
         labels: serde_json::to_string(&pod.template.labels.iter().collect::<BTreeMap<_, _>>())
             .expect("strings can be written as JSON"),

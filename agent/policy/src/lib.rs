@@ -27,9 +27,9 @@ pub use evaluate::{
 };
 pub use model::{
     AuditTrail, Cluster, EndpointSlice, ExternalAddresses, IpBlock, LabelSelector, Labels, Named, NamedPort, Namespace,
-    NetworkPolicy, Node, ObjectName, Objects, Operator, Peer, Peers, Phase, Pod, PodAddresses, PodTemplate, PodsOfNode,
-    PolicyText, PortMatch, PortRange, Ports, Protocol, Requirement, Rule, Service, ServicePort, Sharing, SliceEndpoint,
-    SlicePort, Uid, Values, WitnessMode,
+    NetworkPolicy, Node, NodeName, ObjectName, Objects, Operator, Peer, Peers, Phase, Pod, PodAddresses, PodTemplate,
+    PodsOfNode, PolicyText, PortMatch, PortRange, Ports, Protocol, Requirement, Rule, Service, ServicePort, Sharing,
+    SliceEndpoint, SlicePort, Uid, Values, WitnessMode,
 };
 pub use podwitness_wire::Direction;
 pub use revision::policy_sha256;

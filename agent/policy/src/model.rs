@@ -18,7 +18,7 @@ pub use claims::PodsOfNode;
 pub(crate) use claims::newest;
 pub use collection::{Named, Objects};
 pub use labels::Labels;
-pub use name::ObjectName;
+pub use name::{NodeName, ObjectName};
 pub use objects::{Cluster, NamedPort, Namespace, Node, Phase, Pod, PodTemplate};
 pub use pod_addresses::PodAddresses;
 pub use policy::{IpBlock, NetworkPolicy, Peer, Peers, PortMatch, PortRange, Ports, Protocol, Rule};

@@ -1,10 +1,9 @@
 //! `EndpointSlice`s.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use k8s_openapi::api::discovery::v1 as discovery;
-use podwitness_policy::{EndpointSlice, SliceEndpoint, SlicePort};
+use podwitness_policy::{EndpointSlice, NodeName, SliceEndpoint, SlicePort};
 
 use super::address::address;
 use super::pod::{port_number, protocol};
@@ -99,7 +98,7 @@ fn endpoints(object: &discovery::EndpointSlice, family: Family, problems: &mut V
         let ready = conditions.and_then(|conditions| conditions.ready).unwrap_or(true);
         let serving = conditions.and_then(|conditions| conditions.serving).unwrap_or(true);
         let terminating = conditions.and_then(|conditions| conditions.terminating).unwrap_or(false);
-        let node: Option<Arc<str>> = given.node_name.as_deref().filter(|node| !node.is_empty()).map(Into::into);
+        let node: Option<NodeName> = given.node_name.as_deref().filter(|node| !node.is_empty()).map(Into::into);
         for (number, text) in given.addresses.iter().enumerate() {
             let path = || format!("endpoints[{index}].addresses[{number}]");
             match address(text) {

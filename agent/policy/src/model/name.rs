@@ -1,6 +1,7 @@
-//! The name of a namespaced object.
+//! The names of namespaced objects, and those of nodes.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 /// What stands between the two words. No name has it in the API, and it comes before every other character: so names
@@ -50,6 +51,38 @@ impl fmt::Debug for ObjectName {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (namespace, name) = self.words();
         formatter.debug_struct("ObjectName").field("namespace", &namespace).field("name", &name).finish()
+    }
+}
+
+/// The name of a node, where each pod and each endpoint of a slice has one. A source has few, and shares them
+/// ([`Sharing`](super::Sharing)), so that it is small where it stands: one word.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NodeName(Arc<Box<str>>);
+
+impl From<&str> for NodeName {
+    fn from(name: &str) -> Self {
+        Self(Arc::new(name.into()))
+    }
+}
+
+impl From<String> for NodeName {
+    fn from(name: String) -> Self {
+        Self(Arc::new(name.into()))
+    }
+}
+
+impl Deref for NodeName {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl NodeName {
+    /// What is shared.
+    pub(super) fn shared(&mut self) -> &mut Arc<Box<str>> {
+        &mut self.0
     }
 }
 

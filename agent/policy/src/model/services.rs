@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use super::{ObjectName, Protocol, Uid};
+use super::{NodeName, ObjectName, Protocol, Uid};
 
 /// A Service. One that is headless or of type `ExternalName` has no addresses and no node ports: its name alone is
 /// resolved, to addresses that packets then carry.
@@ -87,5 +87,16 @@ pub struct SliceEndpoint {
     /// Whether it is being shut down.
     pub terminating: bool,
     /// The node it is on, where it is on one.
-    pub node: Option<Arc<str>>,
+    pub node: Option<NodeName>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_of_a_slice_takes_32_bytes() {
+        // There are two for each pod.
+        assert_eq!(size_of::<SliceEndpoint>(), 32);
+    }
 }

@@ -13,13 +13,14 @@ pub struct Sharing {
     rules: Pool<[Rule]>,
     ports: Pool<[SlicePort]>,
     words: Pool<str>,
+    nodes: Pool<Box<str>>,
 }
 
 impl Sharing {
     /// Has a pod share with others what they have too.
     pub fn pod(&mut self, pod: &mut Pod) {
         if let Some(node) = &mut pod.node {
-            self.words.share(node);
+            self.nodes.share(node.shared());
         }
         if !self.templates.replace(&mut pod.template) {
             let template = Arc::make_mut(&mut pod.template);
@@ -34,8 +35,12 @@ impl Sharing {
     /// Has a slice share with others what they have too.
     pub fn slice(&mut self, slice: &mut EndpointSlice) {
         self.ports.share(&mut slice.ports);
-        let nodes = slice.endpoints.iter_mut().filter_map(|endpoint| endpoint.node.as_mut());
-        nodes.chain(&mut slice.service).for_each(|word| self.words.share(word));
+        if let Some(service) = &mut slice.service {
+            self.words.share(service);
+        }
+        for node in slice.endpoints.iter_mut().filter_map(|endpoint| endpoint.node.as_mut()) {
+            self.nodes.share(node.shared());
+        }
     }
 
     /// Has a policy share with others what they have too.
