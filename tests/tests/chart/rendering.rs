@@ -194,7 +194,13 @@ fn what_takes_the_release_away_lives_no_longer_than_that() -> Result<()> {
         ensure!((annotations["a"] == "b") == is_node, "the annotations of an account are on the account: {hook}");
         ensure!(annotations["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded", "{hook}");
     }
-    let none = render(&[required(), sets(&["uninstall.cleanNodes=false"])].concat())?;
+    // What was let in by a quota of the release is to be let in again when that quota is gone.
+    let with_quota = render(&[required(), sets(&["priorityQuota=true"])].concat())?;
+    let (after, before): (Vec<&Value>, Vec<&Value>) =
+        with_quota.iter().filter(|object| object["kind"] == "ResourceQuota").partition(|object| is_hook(object));
+    ensure!(before.len() == 1 && after.len() == 1 && before[0]["spec"] == after[0]["spec"], "{before:?} {after:?}");
+    ensure!(after[0]["metadata"]["annotations"]["helm.sh/hook-weight"] == "-1", "{after:?}");
+    let none = render(&[required(), sets(&["uninstall.cleanNodes=false", "priorityQuota=true"])].concat())?;
     ensure!(!none.iter().any(is_hook));
     Ok(())
 }

@@ -25,6 +25,14 @@ securityContext:
   fsGroup: {{ .Values.runAsGroup }}
 {{- end }}
 
+{{/* Without one some clouds allow that priority in kube-system alone. */}}
+{{- define "podwitness.priorityQuota" -}}
+hard: {pods: 1M}
+scopeSelector:
+  matchExpressions:
+    - {scopeName: PriorityClass, operator: In, values: [{{ .Values.priorityClassName }}]}
+{{- end }}
+
 {{/* root, with the exporter's group: so the folders that it makes are of the group that shares them, without a capability. */}}
 {{- define "podwitness.agentUser" -}}
 runAsUser: 0
