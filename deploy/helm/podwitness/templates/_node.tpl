@@ -11,11 +11,7 @@ enableServiceLinks: false
 priorityClassName: {{ .Values.priorityClassName }}
 # The exporter waits up to 15 s for the agent, and then takes up to 20 s to put what the spool holds.
 terminationGracePeriodSeconds: 40
-nodeSelector:
-  kubernetes.io/os: linux
-  {{- with .Values.nodeSelector }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+nodeSelector: {{- merge (dict "kubernetes.io/os" "linux") .Values.nodeSelector | toYaml | nindent 2 }}
 tolerations: {{- toYaml .Values.tolerations | nindent 2 }}
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets: {{- toYaml . | nindent 2 }}
