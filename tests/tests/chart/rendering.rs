@@ -102,6 +102,19 @@ fn no_container_may_do_more_than_its_work_needs() -> Result<()> {
     Ok(())
 }
 
+/// SELinux lets no container into a folder of the node that has no type for it.
+#[test]
+fn whatever_uses_a_folder_of_the_node_can_have_a_type_that_may() -> Result<()> {
+    let types = ["agent.seLinuxOptions.type=spc_t", "exporter.seLinuxOptions.type=spc_t"];
+    let objects = render(&[required(), sets(&types)].concat())?;
+    let nodes: Vec<&Value> = objects.iter().filter(|object| object["kind"] == "DaemonSet").collect();
+    ensure!(nodes.len() == 2, "one, and one that takes it away: {nodes:?}");
+    for container in nodes.into_iter().filter_map(pod).flat_map(containers) {
+        ensure!(container["securityContext"]["seLinuxOptions"]["type"] == "spc_t", "{container}");
+    }
+    Ok(())
+}
+
 /// Whatever an account may, as `verb resource`.
 fn rights(objects: &[Value], name: &str) -> Result<BTreeSet<String>> {
     let role = object(objects, "ClusterRole", name)?;

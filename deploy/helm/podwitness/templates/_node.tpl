@@ -115,7 +115,11 @@ lifecycle:
   # The kubelet stops all containers at once; the last seal is to have what the agent says last.
   preStop:
     exec: {command: [podwitness-exporter, --config, /etc/podwitness/podwitness.yaml, --await-agent]}
-securityContext: {{- include "podwitness.unprivileged" . | nindent 2 }}
+securityContext:
+  {{- include "podwitness.unprivileged" . | nindent 2 }}
+  {{- with .Values.exporter.seLinuxOptions }}
+  seLinuxOptions: {{- toYaml . | nindent 4 }}
+  {{- end }}
 env:
   {{- include "podwitness.nodeName" . | nindent 2 }}
   {{- with include "podwitness.storeEnv" (dict "root" . "access" .Values.store.access) | trim }}
