@@ -35,9 +35,10 @@ const CAPABILITIES: [(&str, &str); 2] = [
 ];
 
 impl Cluster {
-    fn role(&self, name: &str) -> Result<Value> {
+    /// A role, as it can be put back.
+    pub(crate) fn role(&self, name: &str) -> Result<Value> {
         let mut role = self.get(&["get", "clusterrole", name])?;
-        // What says which version it is: it is put back as it was.
+        // What says which version it is.
         role["metadata"]
             .as_object_mut()
             .context("it has metadata")?
@@ -54,11 +55,15 @@ impl Cluster {
         }
         less["rules"].as_array_mut().context("a role has rules")?.retain(|rule| rule["resources"] != json!([]));
         ensure!(less != whole, "the role {name} has {resource}");
-        let put = |role: &Value| self.kubectl_with(&["replace", "-f", "-"], &role.to_string()).map(drop);
-        put(&less)?;
+        self.put(&less)?;
         let worked = work().with_context(|| format!("without {resource}"));
-        put(&whole)?;
+        self.put(&whole)?;
         worked
+    }
+
+    /// Puts an object in the place of the one that has its name.
+    pub(crate) fn put(&self, object: &Value) -> Result<()> {
+        self.kubectl_with(&["replace", "-f", "-"], &object.to_string()).map(drop)
     }
 
     /// What `doctor` says of the source, asked in the agent's container.
