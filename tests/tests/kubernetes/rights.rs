@@ -21,7 +21,7 @@ const AGENT_READS: [(&str, &str); 7] = [
     ("audittrails", r#"{apiGroups: ["podwitness.io"], resources: ["audittrails"], verbs: ["list", "watch"]}"#),
 ];
 
-/// The same of the job that writes the status of each AuditTrail.
+/// The same of the jobs: the one that writes the status of each AuditTrail, and but for that the one that deletes.
 const STATUS_NEEDS: [(&str, &str); 3] = [
     ("namespaces", r#"{apiGroups: [""], resources: ["namespaces"], verbs: ["list", "watch"]}"#),
     ("audittrails", r#"{apiGroups: ["podwitness.io"], resources: ["audittrails"], verbs: ["list", "watch"]}"#),
@@ -142,8 +142,8 @@ fn without_any_rule_the_agent_says_which_one_to_add() -> Result<()> {
 }
 
 #[test]
-fn without_any_rule_the_job_of_the_status_says_which_one_to_add() -> Result<()> {
-    on_cluster("rules-of-status", |cluster| {
+fn without_any_rule_the_jobs_say_which_one_to_add() -> Result<()> {
+    on_cluster("rules-of-jobs", |cluster| {
         cluster.enforcing()?;
         let cluster = &*cluster;
         cluster
@@ -155,13 +155,20 @@ fn without_any_rule_the_job_of_the_status_says_which_one_to_add() -> Result<()> 
             })
             .to_string(),
         )?;
-        for (number, (resource, rule)) in STATUS_NEEDS.into_iter().enumerate() {
-            cluster.without("podwitness-status", resource, || {
-                let (succeeded, said) = cluster.run_job("podwitness-status", &format!("status-{number}"))?;
-                ensure!(!succeeded && said.contains("may not ") && said.contains(rule), "expected {rule}: {said}");
-                Ok(())
-            })?;
+        // No claim of a volume is bound on this cluster.
+        cluster.upgrade(&["retain.enabled=true", "retain.key.volume.emptyDir.sizeLimit=1Mi"])?;
+        for (account, needs) in [("podwitness-status", &STATUS_NEEDS[..]), ("podwitness-retain", &STATUS_NEEDS[..2])] {
+            for (number, (resource, rule)) in needs.iter().enumerate() {
+                cluster.without(account, resource, || {
+                    let (succeeded, said) = cluster.run_job(account, &format!("{account}-{number}"))?;
+                    ensure!(!succeeded && said.contains("may not ") && said.contains(rule), "expected {rule}: {said}");
+                    Ok(())
+                })?;
+            }
+            let (succeeded, said) = cluster.run_job(account, account)?;
+            ensure!(succeeded, "with all its rules {account} does its work: {said}");
         }
+        cluster.upgrade(&["retain.enabled=false"])?;
         cluster.kubectl(&["delete", "namespace", "trailed"]).map(drop)
     })
 }
