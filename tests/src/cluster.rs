@@ -1,4 +1,4 @@
-//! A cluster of `tests/cluster`, its commands and how they are run, and `kubectl` there or on a developer's own cluster.
+//! A cluster of `tests/cluster`, its commands and how they are run; `kubectl` there or on a developer's own cluster.
 
 use std::ffi::OsString;
 use std::io::Write as _;

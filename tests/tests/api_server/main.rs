@@ -4,9 +4,9 @@
 //! in these ways, and that what comes of it is the same: one that is killed and comes back, changes that it has forgotten, and
 //! rights that are missing.
 //!
-//! `PODWITNESS_TEST_KUBECONFIG` names the kubeconfig of a developer's own cluster to be used instead, where what is not of their
-//! server's end can be shown; what the test makes there it takes away. It is not `KUBECONFIG`, which may be that of a cluster in use.
-//! `KUBEBUILDER_ASSETS` has a server of our own made of the programs there.
+//! `PODWITNESS_TEST_KUBECONFIG` names the kubeconfig of a developer's own cluster to be used instead, where what is not
+//! of their server's end can be shown; what the test makes there it takes away. It is not `KUBECONFIG`, which may be
+//! that of a cluster in use. `KUBEBUILDER_ASSETS` has a server of our own made of the programs there.
 //!
 //! Run as root under `unshare --net --mount --propagation private`, as `make test` does, after `deploy/dev/setup --cluster`.
 

@@ -102,7 +102,7 @@ fn no_container_may_do_more_than_its_work_needs() -> Result<()> {
     Ok(())
 }
 
-/// SELinux lets no container into a folder of the node that has no type for it.
+/// `SELinux` lets no container into a folder of the node that has no type for it.
 #[test]
 fn whatever_uses_a_folder_of_the_node_can_have_a_type_that_may() -> Result<()> {
     let types = ["agent.seLinuxOptions.type=spc_t", "exporter.seLinuxOptions.type=spc_t"];

@@ -12,8 +12,8 @@ const TAINT: &str = "podwitness.io/agent-not-ready";
 const RULE: &str = r#"{apiGroups: [""], resources: ["nodes"], verbs: ["get", "patch"]}"#;
 const NAMESPACE: &str = "tainted";
 
-/// The scheduler brings no pod to the node until its agent is ready and has taken the taint away. Where it may not, its log names the
-/// rule to add, and adding it is enough.
+/// The scheduler brings no pod to the node until its agent is ready and has taken the taint away. Where it may not, its
+/// log names the rule to add, and adding it is enough.
 #[test]
 fn no_pod_comes_to_a_node_before_its_agent_has_taken_the_taint_away() -> Result<()> {
     on_cluster("taint", |cluster| {
