@@ -94,7 +94,7 @@ bench-scale: setup kernel ## From a change of the cluster to its being in force,
 # PODWITNESS_BENCH_PODS, and others that tests/benches/kubernetes names, say how much is measured.
 .PHONY: bench-kubernetes
 bench-kubernetes: setup kernel ## The agent at a real API server of 100 to 10,000 pods: memory, processor, time to in force (root)
-	deploy/dev/setup --cluster
+	$(if $(KUBEBUILDER_ASSETS),,deploy/dev/setup --cluster)
 	cargo build --locked --release -p podwitness-agent -p podwitness-exporter
 	cargo bench --locked -p podwitness-tests --bench kubernetes
 

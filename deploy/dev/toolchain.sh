@@ -7,12 +7,17 @@ LINKER_LLVM_VERSIONS='21 22 23'
 
 # require_cargo: cargo is not installed by this script, because where it comes from is its user's choice.
 require_cargo() {
-    local version component
+    local version
     command -v cargo >/dev/null ||
         fail "cargo is not there: install Rust $CARGO_OLDEST or newer for this user (https://rustup.rs) and run this again"
     version=$(cargo --version | cut -d ' ' -f 2)
     at_least "$version" "$CARGO_OLDEST" ||
         fail "cargo $version is too old: Rust $CARGO_OLDEST or newer is needed (with rustup: rustup update stable)"
+}
+
+# require_checkers: what `make lint` needs of the same Rust.
+require_checkers() {
+    local component
     for component in clippy fmt; do
         cargo "$component" --version >/dev/null 2>&1 && continue
         command -v rustup >/dev/null || fail "cargo $component is not there: install it from where your cargo comes"

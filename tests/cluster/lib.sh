@@ -35,6 +35,20 @@ take_cluster() {
     fi
     cluster=$(realpath --canonicalize-missing "$cluster")
     arguments=("$@")
+    use_assets
+}
+
+# use_assets: a cluster that was started with programs of a developer's own goes on with those.
+use_assets() {
+    [ ! -s "$cluster/assets" ] || PATH=$(cat "$cluster/assets"):$PATH
+}
+
+# require_assets FOLDER: what a control plane without controllers is made of.
+require_assets() {
+    local program
+    for program in etcd kube-apiserver kubectl; do
+        [ -x "$1/$program" ] || fail "KUBEBUILDER_ASSETS is $1, and there is no $program: unset it, or have setup-envtest make that folder"
+    done
 }
 
 # require_tools_of_cluster: what deploy/dev/setup --cluster gets.
@@ -104,7 +118,7 @@ on_network() {
 }
 
 kubectl() {
-    on_network env KUBECONFIG="$cluster/kubeconfig" "$tools/bin/kubectl" "$@"
+    on_network env KUBECONFIG="$cluster/kubeconfig" kubectl "$@"
 }
 
 # wait_for WHAT LOG COMMAND...: repeats the command until it succeeds; fails with the log to look at when PATIENCE is over or

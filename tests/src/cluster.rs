@@ -1,5 +1,6 @@
-//! A cluster of `tests/cluster`, its commands, and how they are run.
+//! A cluster of `tests/cluster`, its commands and how they are run; `kubectl` there or on a developer's own cluster.
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -49,14 +50,19 @@ impl Cluster {
         command
     }
 
+    /// Its administrator.
+    pub fn administrator(&self) -> Administrator {
+        Administrator(vec![script("kubectl").into(), "-C".into(), self.folder.clone().into()])
+    }
+
     /// `kubectl`, and what it prints.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
-        run(self.command("kubectl").args(arguments))
+        self.administrator().kubectl(arguments)
     }
 
     /// `kubectl` with a text on its standard input, and what it prints.
     pub fn kubectl_with(&self, arguments: &[&str], input: &str) -> Result<String> {
-        run_with(self.command("kubectl").args(arguments), input)
+        self.administrator().kubectl_with(arguments, input)
     }
 
     /// Where its files are.
@@ -69,16 +75,6 @@ impl Cluster {
         self.folder.join("kubeconfig")
     }
 
-    /// The same, with a token of the agent that the manifests install in the place of theirs.
-    pub fn kubeconfig_of_agent(&self) -> Result<Value> {
-        let path = self.kubeconfig();
-        let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let mut kubeconfig: Value = serde_saphyr::from_str(&text)?;
-        let token = self.kubectl(&["--namespace", "podwitness", "create", "token", "podwitness", "--duration=24h"])?;
-        kubeconfig["users"][0]["user"] = json!({"token": token.trim()});
-        Ok(kubeconfig)
-    }
-
     /// The number of its first process, in this machine's `/proc`.
     pub fn first_process(&self) -> Result<u32> {
         let path = self.folder.join("pid");
@@ -89,6 +85,36 @@ impl Cluster {
     /// The network namespace of its control plane.
     pub fn netns(&self) -> Result<NetNs> {
         Ok(NetNs::open(Path::new("/proc").join(self.first_process()?.to_string()).join("ns/net"))?)
+    }
+}
+
+/// `kubectl` as the administrator of a cluster: the program, and the arguments that come first.
+#[derive(Clone, Debug)]
+pub struct Administrator(Vec<OsString>);
+
+impl Administrator {
+    /// Of the cluster that this file says is the current one, by the `kubectl` on the path.
+    pub fn of_kubeconfig(path: &Path) -> Self {
+        Self(vec!["kubectl".into(), "--kubeconfig".into(), path.into()])
+    }
+
+    /// `kubectl`, and what it prints.
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        self.kubectl_with(arguments, "")
+    }
+
+    /// `kubectl` with a text on its standard input, and what it prints.
+    pub fn kubectl_with(&self, arguments: &[&str], input: &str) -> Result<String> {
+        run_with(Command::new(&self.0[0]).args(&self.0[1..]).args(arguments), input)
+    }
+
+    /// A kubeconfig of this cluster alone, as the agent that the manifests install.
+    pub fn kubeconfig_of_agent(&self) -> Result<Value> {
+        let text = self.kubectl(&["config", "view", "--minify", "--flatten", "--raw", "-o", "json"])?;
+        let mut kubeconfig: Value = serde_json::from_str(&text)?;
+        let token = self.kubectl(&["--namespace", "podwitness", "create", "token", "podwitness", "--duration=24h"])?;
+        kubeconfig["users"][0]["user"] = json!({"token": token.trim()});
+        Ok(kubeconfig)
     }
 }
 

@@ -46,7 +46,7 @@ impl Node {
         });
         let pods = pods.collect::<Result<_>>()?;
         let kubeconfig = lab.path().join("kubeconfig");
-        fs::write(&kubeconfig, cluster.kubeconfig_of_agent()?.to_string())?;
+        fs::write(&kubeconfig, cluster.administrator().kubeconfig_of_agent()?.to_string())?;
         let installation = lab.install(&Programs::beside_this()?, None)?.set("source", json!({"kubernetes": {}}));
         Ok(Self { pods, installation, kubeconfig, _lab: lab })
     }

@@ -102,6 +102,19 @@ fn no_container_may_do_more_than_its_work_needs() -> Result<()> {
     Ok(())
 }
 
+/// `SELinux` lets no container into a folder of the node that has no type for it.
+#[test]
+fn whatever_uses_a_folder_of_the_node_can_have_a_type_that_may() -> Result<()> {
+    let types = ["agent.seLinuxOptions.type=spc_t", "exporter.seLinuxOptions.type=spc_t"];
+    let objects = render(&[required(), sets(&types)].concat())?;
+    let nodes: Vec<&Value> = objects.iter().filter(|object| object["kind"] == "DaemonSet").collect();
+    ensure!(nodes.len() == 2, "one, and one that takes it away: {nodes:?}");
+    for container in nodes.into_iter().filter_map(pod).flat_map(containers) {
+        ensure!(container["securityContext"]["seLinuxOptions"]["type"] == "spc_t", "{container}");
+    }
+    Ok(())
+}
+
 /// Whatever an account may, as `verb resource`.
 fn rights(objects: &[Value], name: &str) -> Result<BTreeSet<String>> {
     let role = object(objects, "ClusterRole", name)?;
@@ -194,7 +207,13 @@ fn what_takes_the_release_away_lives_no_longer_than_that() -> Result<()> {
         ensure!((annotations["a"] == "b") == is_node, "the annotations of an account are on the account: {hook}");
         ensure!(annotations["helm.sh/hook-delete-policy"] == "before-hook-creation,hook-succeeded", "{hook}");
     }
-    let none = render(&[required(), sets(&["uninstall.cleanNodes=false"])].concat())?;
+    // What was let in by a quota of the release is to be let in again when that quota is gone.
+    let with_quota = render(&[required(), sets(&["priorityQuota=true"])].concat())?;
+    let (after, before): (Vec<&Value>, Vec<&Value>) =
+        with_quota.iter().filter(|object| object["kind"] == "ResourceQuota").partition(|object| is_hook(object));
+    ensure!(before.len() == 1 && after.len() == 1 && before[0]["spec"] == after[0]["spec"], "{before:?} {after:?}");
+    ensure!(after[0]["metadata"]["annotations"]["helm.sh/hook-weight"] == "-1", "{after:?}");
+    let none = render(&[required(), sets(&["uninstall.cleanNodes=false", "priorityQuota=true"])].concat())?;
     ensure!(!none.iter().any(is_hook));
     Ok(())
 }

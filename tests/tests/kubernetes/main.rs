@@ -22,6 +22,7 @@ mod pods;
 mod pressure;
 mod release;
 mod rights;
+mod taint;
 mod traces;
 mod traffic;
 mod witnesses;

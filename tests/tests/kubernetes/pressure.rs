@@ -7,8 +7,8 @@ use crate::cluster::{Cluster, NODES, on_cluster, run, wait};
 use crate::pods::list;
 use crate::release::{DAEMONSET, RELEASE};
 
-/// The disk of the node's kubelet, and how many MiB of it a pod writes: less than a tenth is left then. It is enough for what other
-/// tests do there.
+/// The disk of the node's kubelet, and how many MiB of it a pod writes: less than a tenth is left then. It is enough
+/// for what other tests do there.
 const DISK: &str = "64M";
 const WRITTEN: u32 = 60;
 /// A class above that of pods without one, one below, and one below that. Under pressure the lowest goes first.
@@ -16,8 +16,9 @@ const HIGH: (&str, i32) = ("high", 1000);
 const LOW: (&str, i32) = ("low", -1);
 const LOWEST: (&str, i32) = ("lowest", -2);
 
-/// The class that the chart gives the node's part has the kubelet spare it, whatever else goes. With one below the others' it goes
-/// first, has a second to end in, and none like it is let in until there is room again: nothing is lost, and how it ended is told.
+/// The class that the chart gives the node's part has the kubelet spare it, whatever else goes. With one below the
+/// others' it goes first, has a second to end in, and none like it is let in until there is room again: nothing is
+/// lost, and how it ended is told.
 #[test]
 fn a_node_whose_disk_is_full_keeps_its_agent_and_one_that_is_evicted_loses_nothing() -> Result<()> {
     on_cluster("node-pressure", |cluster| {
@@ -60,7 +61,8 @@ fn class((name, value): (&str, i32)) -> Value {
     json!({"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": name}, "value": value})
 }
 
-/// Fills the node's disk by a pod of this name and class that writes into its volume, and waits until the kubelet has evicted it and has room again.
+/// Fills the node's disk by a pod of this name and class that writes into its volume, and waits until the kubelet has
+/// evicted it and has room again.
 fn fill(cluster: &Cluster, node: &str, name: &str, class: &str) -> Result<()> {
     cluster.apply(
         &json!({
@@ -95,8 +97,8 @@ fn is_evicted(cluster: &Cluster, namespace: &str, pod: &str) -> Result<bool> {
     Ok(events["items"].as_array().is_some_and(|events| !events.is_empty()))
 }
 
-/// Waits until the evidence says of every agent of the node but the one that runs that it stopped, or that it was found to have
-/// ended without saying so.
+/// Waits until the evidence says of every agent of the node but the one that runs that it stopped, or that it was found
+/// to have ended without saying so.
 fn every_end_is_told(cluster: &Cluster, node: &str) -> Result<()> {
     let question = format!(
         "SELECT CAST(count(*) FILTER (event = 'agent-started') AS VARCHAR) || ' ' || CAST(count(*) FILTER (event IN \

@@ -21,7 +21,7 @@ const AGENT_READS: [(&str, &str); 7] = [
     ("audittrails", r#"{apiGroups: ["podwitness.io"], resources: ["audittrails"], verbs: ["list", "watch"]}"#),
 ];
 
-/// The same of the job that writes the status of each AuditTrail.
+/// The same of the jobs: the one that writes the status of each AuditTrail, and but for that the one that deletes.
 const STATUS_NEEDS: [(&str, &str); 3] = [
     ("namespaces", r#"{apiGroups: [""], resources: ["namespaces"], verbs: ["list", "watch"]}"#),
     ("audittrails", r#"{apiGroups: ["podwitness.io"], resources: ["audittrails"], verbs: ["list", "watch"]}"#),
@@ -35,9 +35,10 @@ const CAPABILITIES: [(&str, &str); 2] = [
 ];
 
 impl Cluster {
-    fn role(&self, name: &str) -> Result<Value> {
+    /// A role, as it can be put back.
+    pub(crate) fn role(&self, name: &str) -> Result<Value> {
         let mut role = self.get(&["get", "clusterrole", name])?;
-        // What says which version it is: it is put back as it was.
+        // What says which version it is.
         role["metadata"]
             .as_object_mut()
             .context("it has metadata")?
@@ -54,11 +55,15 @@ impl Cluster {
         }
         less["rules"].as_array_mut().context("a role has rules")?.retain(|rule| rule["resources"] != json!([]));
         ensure!(less != whole, "the role {name} has {resource}");
-        let put = |role: &Value| self.kubectl_with(&["replace", "-f", "-"], &role.to_string()).map(drop);
-        put(&less)?;
+        self.put(&less)?;
         let worked = work().with_context(|| format!("without {resource}"));
-        put(&whole)?;
+        self.put(&whole)?;
         worked
+    }
+
+    /// Puts an object in the place of the one that has its name.
+    pub(crate) fn put(&self, object: &Value) -> Result<()> {
+        self.kubectl_with(&["replace", "-f", "-"], &object.to_string()).map(drop)
     }
 
     /// What `doctor` says of the source, asked in the agent's container.
@@ -137,8 +142,8 @@ fn without_any_rule_the_agent_says_which_one_to_add() -> Result<()> {
 }
 
 #[test]
-fn without_any_rule_the_job_of_the_status_says_which_one_to_add() -> Result<()> {
-    on_cluster("rules-of-status", |cluster| {
+fn without_any_rule_the_jobs_say_which_one_to_add() -> Result<()> {
+    on_cluster("rules-of-jobs", |cluster| {
         cluster.enforcing()?;
         let cluster = &*cluster;
         cluster
@@ -150,13 +155,20 @@ fn without_any_rule_the_job_of_the_status_says_which_one_to_add() -> Result<()> 
             })
             .to_string(),
         )?;
-        for (number, (resource, rule)) in STATUS_NEEDS.into_iter().enumerate() {
-            cluster.without("podwitness-status", resource, || {
-                let (succeeded, said) = cluster.run_job("podwitness-status", &format!("status-{number}"))?;
-                ensure!(!succeeded && said.contains("may not ") && said.contains(rule), "expected {rule}: {said}");
-                Ok(())
-            })?;
+        // No claim of a volume is bound on this cluster.
+        cluster.upgrade(&["retain.enabled=true", "retain.key.volume.emptyDir.sizeLimit=1Mi"])?;
+        for (account, needs) in [("podwitness-status", &STATUS_NEEDS[..]), ("podwitness-retain", &STATUS_NEEDS[..2])] {
+            for (number, (resource, rule)) in needs.iter().enumerate() {
+                cluster.without(account, resource, || {
+                    let (succeeded, said) = cluster.run_job(account, &format!("{account}-{number}"))?;
+                    ensure!(!succeeded && said.contains("may not ") && said.contains(rule), "expected {rule}: {said}");
+                    Ok(())
+                })?;
+            }
+            let (succeeded, said) = cluster.run_job(account, account)?;
+            ensure!(succeeded, "with all its rules {account} does its work: {said}");
         }
+        cluster.upgrade(&["retain.enabled=false"])?;
         cluster.kubectl(&["delete", "namespace", "trailed"]).map(drop)
     })
 }

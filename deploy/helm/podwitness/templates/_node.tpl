@@ -11,11 +11,7 @@ enableServiceLinks: false
 priorityClassName: {{ .Values.priorityClassName }}
 # The exporter waits up to 15 s for the agent, and then takes up to 20 s to put what the spool holds.
 terminationGracePeriodSeconds: 40
-nodeSelector:
-  kubernetes.io/os: linux
-  {{- with .Values.nodeSelector }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
+nodeSelector: {{- merge (dict "kubernetes.io/os" "linux") .Values.nodeSelector | toYaml | nindent 2 }}
 tolerations: {{- toYaml .Values.tolerations | nindent 2 }}
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets: {{- toYaml . | nindent 2 }}
@@ -23,6 +19,14 @@ imagePullSecrets: {{- toYaml . | nindent 2 }}
 securityContext:
   # For the token of the store; folders of the node are not touched by it.
   fsGroup: {{ .Values.runAsGroup }}
+{{- end }}
+
+{{/* Without one some clouds allow that priority in kube-system alone. */}}
+{{- define "podwitness.priorityQuota" -}}
+hard: {pods: 1M}
+scopeSelector:
+  matchExpressions:
+    - {scopeName: PriorityClass, operator: In, values: [{{ .Values.priorityClassName }}]}
 {{- end }}
 
 {{/* root, with the exporter's group: so the folders that it makes are of the group that shares them, without a capability. */}}
@@ -111,7 +115,11 @@ lifecycle:
   # The kubelet stops all containers at once; the last seal is to have what the agent says last.
   preStop:
     exec: {command: [podwitness-exporter, --config, /etc/podwitness/podwitness.yaml, --await-agent]}
-securityContext: {{- include "podwitness.unprivileged" . | nindent 2 }}
+securityContext:
+  {{- include "podwitness.unprivileged" . | nindent 2 }}
+  {{- with .Values.exporter.seLinuxOptions }}
+  seLinuxOptions: {{- toYaml . | nindent 4 }}
+  {{- end }}
 env:
   {{- include "podwitness.nodeName" . | nindent 2 }}
   {{- with include "podwitness.storeEnv" (dict "root" . "access" .Values.store.access) | trim }}
