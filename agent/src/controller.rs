@@ -34,7 +34,7 @@ use crate::{
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The least time between two times that memory is given back.
-const TIDY: Duration = Duration::from_secs(60);
+const TIDY: Duration = Duration::from_secs(10);
 
 /// What the controller is told.
 #[derive(Debug)]
