@@ -151,7 +151,9 @@ impl Controller {
                     }
                     is_tidy = false;
                 }
-                Err(RecvTimeoutError::Timeout) if !is_tidy && next_tidying <= Instant::now() => {
+                Err(RecvTimeoutError::Timeout)
+                    if !is_tidy && self.made.is_in_force && next_tidying <= Instant::now() =>
+                {
                     memory::give_back();
                     is_tidy = true;
                     next_tidying = Instant::now() + TIDY;

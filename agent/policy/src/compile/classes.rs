@@ -312,9 +312,10 @@ impl Question {
     }
 
     fn is_about(&self, kind: &Kind, profile: Option<&Profile>) -> bool {
+        let has_namespace = |pod: &Pod| !self.namespaces.is_empty() && self.namespaces.contains(pod.name.namespace());
         self.everybody
             || kind.blocks.iter().any(|block| self.blocks.contains(block))
-            || kind.pod.as_ref().is_some_and(|Alike(pod)| self.namespaces.contains(pod.name.namespace()))
+            || kind.pod.as_ref().is_some_and(|Alike(pod)| has_namespace(pod))
             || profile.is_some_and(|profile| !self.gone.is_disjoint(&profile.rules))
     }
 }
