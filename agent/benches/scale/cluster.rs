@@ -177,7 +177,8 @@ fn service(namespace: usize, workload: usize) -> Service {
             Ipv6Addr::new(0xfd00, 2, 0, 0, 0, 0, 0, place).into(),
         ],
         external_addresses: Vec::new(),
-        ports: vec![ServicePort { name: "http".to_owned(), protocol: Protocol::Tcp, port: port(80), node_port: None }],
+        ports: [ServicePort { name: "http".to_owned(), protocol: Protocol::Tcp, port: port(80), node_port: None }]
+            .into(),
         internal_traffic_local: false,
     }
 }

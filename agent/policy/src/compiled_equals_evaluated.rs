@@ -222,7 +222,7 @@ fn the_same_input_compiles_to_the_same_tables() {
             pod.addresses = pod.addresses.iter().rev().collect();
         }
         for service in shuffled.cluster.services.iter_mut() {
-            service.ports.reverse();
+            std::sync::Arc::make_mut(&mut service.ports).reverse();
             service.cluster_addresses.reverse();
         }
         for slice in shuffled.cluster.endpoint_slices.iter_mut() {

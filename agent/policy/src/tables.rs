@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use podwitness_wire::Direction;
 
 use crate::evaluate::{Evaluation, Resolution, ServiceVerdict};
-use crate::model::{ObjectName, Protocol};
+use crate::model::{NodeName, ObjectName, Protocol};
 use crate::rule_set::RuleSet;
 
 pub use services::{Backend, Frontend, MOST_FRONTENDS, PortOutcome, ServiceKind, ServiceTarget};
@@ -51,7 +51,7 @@ pub enum IdentityRef {
     /// A pod.
     Pod(ObjectName),
     /// Another node of the cluster.
-    Node(String),
+    Node(NodeName),
     /// The node that the tables are for, on any of its addresses.
     LocalNode,
     /// The range of a node's pods, where no pod is known, or an address that more than one pod claims.

@@ -1,6 +1,7 @@
 //! Services.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1 as core;
 use podwitness_policy::{Service, ServicePort};
@@ -19,24 +20,27 @@ pub fn service(object: &core::Service) -> Result<Converted<Service>, Problem> {
         uid: uid(&object.metadata),
         cluster_addresses: Vec::new(),
         external_addresses: Vec::new(),
-        ports: Vec::new(),
+        ports: Arc::default(),
         internal_traffic_local: false,
     };
     let mut problems = Vec::new();
     let default = core::ServiceSpec::default();
     let spec = object.spec.as_ref().unwrap_or(&default);
-    service.ports = ports(spec, &mut problems);
+    let mut ports = ports(spec, &mut problems);
     service.internal_traffic_local = is_local(spec, &mut problems);
 
     let cluster_ips = cluster_ips(spec);
     let is_headless = cluster_ips.iter().any(|(_, address)| *address == "None");
     let is_name_only = is_headless || spec.type_.as_deref() == Some("ExternalName");
     if is_name_only {
-        service.ports.iter_mut().for_each(|port| port.node_port = None);
+        for port in &mut ports {
+            port.node_port = None;
+        }
     } else {
         service.cluster_addresses = addresses(cluster_ips, &mut problems);
         service.external_addresses = addresses(external_ips(object, spec), &mut problems);
     }
+    service.ports = ports.into();
     Ok(Converted { object: service, problems })
 }
 

@@ -85,7 +85,7 @@ fn every_address_of_the_cluster_has_its_identity() {
     let identity = |text: &str| tables.address(address(text)).map(|known| known.identity.clone());
     assert_eq!(identity(BANK_DB), Some(IdentityRef::Pod(ObjectName::new("bank", "db"))));
     assert_eq!(identity(THIS_NODE), Some(IdentityRef::LocalNode));
-    assert_eq!(identity(OTHER_NODE), Some(IdentityRef::Node("node-b".to_owned())));
+    assert_eq!(identity(OTHER_NODE), Some(IdentityRef::Node("node-b".into())));
     assert_eq!(identity("10.244.2.99"), Some(IdentityRef::PodRange));
     assert_eq!(identity("10.244.2.200"), Some(IdentityRef::PodRange));
     assert_eq!(identity(OUTSIDE), Some(IdentityRef::External));

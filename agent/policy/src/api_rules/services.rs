@@ -26,12 +26,13 @@ fn service(name: &str, cluster_ip: &str) -> Service {
         uid: Uid::default(),
         cluster_addresses: vec![address(cluster_ip)],
         external_addresses: vec![address(EXTERNAL_IP)],
-        ports: vec![ServicePort {
+        ports: [ServicePort {
             name: "http".to_owned(),
             protocol: Protocol::Tcp,
             port: number(80),
             node_port: Some(number(NODE_PORT)),
-        }],
+        }]
+        .into(),
         internal_traffic_local: false,
     }
 }

@@ -13,7 +13,7 @@ use super::Input;
 use super::classes::{Classes, Question};
 use super::follow::Difference;
 use super::subjects::Rules;
-use crate::model::{Cluster, ObjectName, Pod, newest};
+use crate::model::{Cluster, NodeName, ObjectName, Pod, newest};
 use crate::tables::{Address, IdentityRef};
 
 /// An entry for each network that the kernel must know.
@@ -212,8 +212,9 @@ fn identities(input: &Input<'_>, owners: &BTreeMap<IpAddr, Option<&Arc<Pod>>>) -
         identities.extend(node.pod_cidrs.iter().map(|cidr| (cidr.trunc(), IdentityRef::PodRange)));
     }
     for node in input.cluster.nodes.iter() {
+        let name = NodeName::from(node.name.as_str());
         for address in &node.addresses {
-            identities.insert(IpNet::from(*address), IdentityRef::Node(node.name.clone()));
+            identities.insert(IpNet::from(*address), IdentityRef::Node(name.clone()));
         }
     }
     for (address, owner) in owners {

@@ -41,7 +41,7 @@ pub fn probes(random: &mut Random, scenario: &Scenario) -> Vec<Probe> {
 pub fn probes_of_services(scenario: &Scenario) -> Vec<Probe> {
     let mut probes = BTreeSet::new();
     for service in scenario.cluster.services.iter() {
-        for port in &service.ports {
+        for port in service.ports.iter() {
             let own = service.cluster_addresses.iter().chain(&service.external_addresses);
             let own = own.map(|address| (*address, port.port));
             let of_node = scenario.node_addresses.iter().filter_map(|address| Some((*address, port.node_port?)));
@@ -118,7 +118,8 @@ fn ports(random: &mut Random, scenario: &Scenario) -> BTreeSet<u16> {
     }
     boundaries
         .extend(scenario.cluster.pods.iter().flat_map(|pod| pod.template.ports.iter()).map(|port| port.port.get()));
-    boundaries.extend(scenario.cluster.services.iter().flat_map(|service| &service.ports).map(|port| port.port.get()));
+    boundaries
+        .extend(scenario.cluster.services.iter().flat_map(|service| service.ports.iter()).map(|port| port.port.get()));
     boundaries.insert(u16::try_from(random.below(1 << 16)).expect("below 65536"));
     let beside = |port: u16| [port.saturating_sub(1), port, port.saturating_add(1)];
     boundaries.into_iter().flat_map(beside).filter(|port| *port != 0).collect()

@@ -63,7 +63,7 @@ impl Words<'_> {
             name,
             cluster_addresses,
             external_addresses,
-            ports: service_ports(random, is_headless),
+            ports: service_ports(random, is_headless).into(),
             internal_traffic_local: random.percent(20),
         }
     }

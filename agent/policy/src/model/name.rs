@@ -1,17 +1,20 @@
 //! The names of namespaced objects, and those of nodes.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+
+use triomphe::ThinArc;
 
 /// What stands between the two words. No name has it in the API, and it comes before every other character: so names
 /// are in the order of their namespaces first.
 const BETWEEN: char = '\0';
 
 /// The name of a namespaced object; shown as `namespace/name`. That of a pod stands in several places: it is a single
-/// block of memory, and a clone of it is none.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ObjectName(Arc<str>);
+/// block of memory, to which one word points, and a clone of it is none.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ObjectName(ThinArc<(), u8>);
 
 impl ObjectName {
     /// The name of the object `name` in `namespace`. A namespace has no U+0000 in it: should there be one, it becomes
@@ -22,7 +25,7 @@ impl ObjectName {
         both.extend(namespace.chars().map(|c| if c == BETWEEN { char::REPLACEMENT_CHARACTER } else { c }));
         both.push(BETWEEN);
         both.push_str(name);
-        Self(both.into())
+        Self(ThinArc::from_header_and_slice((), both.as_bytes()))
     }
 
     /// The namespace that the object is in.
@@ -36,7 +39,21 @@ impl ObjectName {
     }
 
     fn words(&self) -> (&str, &str) {
-        self.0.split_once(BETWEEN).expect("it is put there first of all")
+        let both = std::str::from_utf8(&self.0.slice).expect("it is made of text");
+        both.split_once(BETWEEN).expect("it is put there first of all")
+    }
+}
+
+/// Text in UTF-8 is in the order of its bytes.
+impl Ord for ObjectName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.slice.cmp(&other.0.slice)
+    }
+}
+
+impl PartialOrd for ObjectName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -56,7 +73,7 @@ impl fmt::Debug for ObjectName {
 
 /// The name of a node, where each pod and each endpoint of a slice has one. A source has few, and shares them
 /// ([`Sharing`](super::Sharing)), so that it is small where it stands: one word.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeName(Arc<Box<str>>);
 
 impl From<&str> for NodeName {

@@ -20,7 +20,7 @@ pub struct Service {
     /// `ipMode` is not `Proxy`).
     pub external_addresses: Vec<IpAddr>,
     /// `spec.ports`.
-    pub ports: Vec<ServicePort>,
+    pub ports: Arc<[ServicePort]>,
     /// Whether `spec.internalTrafficPolicy` is `Local`: connections to a cluster address go to backends on the client's
     /// own node alone.
     ///
@@ -38,7 +38,7 @@ impl Service {
 }
 
 /// An entry of `spec.ports` of a Service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ServicePort {
     /// The name, which the backends' ports refer to; empty where there is one port and it has none.
     pub name: String,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{EndpointSlice, NetworkPolicy, Pod, PodTemplate, Requirement, Rule, SlicePort};
+use super::{EndpointSlice, NetworkPolicy, Pod, PodTemplate, Requirement, Rule, Service, ServicePort, SlicePort};
 
 /// What the objects that arrive have in common with those before: of ten thousand pods most are replicas of a few.
 #[derive(Debug, Default)]
@@ -11,7 +11,8 @@ pub struct Sharing {
     templates: Pool<PodTemplate>,
     selectors: Pool<[Requirement]>,
     rules: Pool<[Rule]>,
-    ports: Pool<[SlicePort]>,
+    service_ports: Pool<[ServicePort]>,
+    slice_ports: Pool<[SlicePort]>,
     words: Pool<str>,
     nodes: Pool<Box<str>>,
 }
@@ -32,9 +33,14 @@ impl Sharing {
         }
     }
 
+    /// Has a Service share with others what they have too.
+    pub fn service(&mut self, service: &mut Service) {
+        self.service_ports.share(&mut service.ports);
+    }
+
     /// Has a slice share with others what they have too.
     pub fn slice(&mut self, slice: &mut EndpointSlice) {
-        self.ports.share(&mut slice.ports);
+        self.slice_ports.share(&mut slice.ports);
         if let Some(service) = &mut slice.service {
             self.words.share(service);
         }

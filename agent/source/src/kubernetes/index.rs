@@ -226,6 +226,7 @@ fn put(object: Object, cluster: &mut Cluster, known: Option<&Cluster>) -> bool {
 fn shared(sharing: &mut Sharing, mut object: Object) -> Object {
     match &mut object {
         Object::Pod(pod) => sharing.pod(pod),
+        Object::Service(service) => sharing.service(service),
         Object::EndpointSlice(slice) => sharing.slice(slice),
         Object::NetworkPolicy(policy) => sharing.policy(policy),
         _ => {}

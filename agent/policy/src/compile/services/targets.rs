@@ -49,7 +49,7 @@ impl Targets {
     }
 
     fn add(&mut self, input: &Input<'_>, slices: &Slices<'_>, service: &Service) {
-        for port in &service.ports {
+        for port in service.ports.iter() {
             self.add_port(input, slices, service, port);
         }
     }
