@@ -22,9 +22,6 @@ enum Kept {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Text(Box<str>);
 
-/// How many digits there are between the dashes of a UUID.
-const GROUPS: [usize; 5] = [8, 4, 4, 4, 12];
-
 impl Uid {
     /// Whether the source has none.
     pub fn is_empty(&self) -> bool {
@@ -41,10 +38,7 @@ impl Uid {
 
     /// The UUID of these bytes.
     pub fn of_bytes(bytes: [u8; 16]) -> Self {
-        let [one, two, three, four, five, six, seven, eight, ..] = bytes;
-        let high = u64::from_be_bytes([one, two, three, four, five, six, seven, eight]);
-        let [.., one, two, three, four, five, six, seven, eight] = bytes;
-        let low = u64::from_be_bytes([one, two, three, four, five, six, seven, eight]);
+        let (high, low) = halves(u128::from_be_bytes(bytes));
         NonZeroU64::new(low).map_or_else(|| Self::from(text(high, low).as_str()), |low| Self(Kept::Uuid(high, low)))
     }
 }
@@ -63,15 +57,14 @@ impl From<&str> for Uid {
 }
 
 /// The two halves of a text that is written exactly as they are shown.
-fn uuid(text: &str) -> Option<(u64, NonZeroU64)> {
-    let are_groups = text.split('-').map(str::len).eq(GROUPS);
-    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    if !are_groups || !text.bytes().all(|byte| byte == b'-' || is_digit(byte)) {
-        return None;
-    }
-    let digits: String = text.split('-').collect();
-    let (high, low) = digits.split_at_checked(16)?;
-    Some((u64::from_str_radix(high, 16).ok()?, NonZeroU64::new(u64::from_str_radix(low, 16).ok()?)?))
+fn uuid(given: &str) -> Option<(u64, NonZeroU64)> {
+    let (high, low) = halves(u128::from_str_radix(&given.replace('-', ""), 16).ok()?);
+    Some((high, NonZeroU64::new(low)?)).filter(|_| text(high, low) == given)
+}
+
+fn halves(bits: u128) -> (u64, u64) {
+    let half = |bits: u128| u64::try_from(bits).expect("it has 64 bits");
+    (half(bits >> 64), half(bits & u128::from(u64::MAX)))
 }
 
 /// How RFC 9562 writes it.
