@@ -15,23 +15,11 @@ pub fn policy_sha256(cluster: &Cluster) -> String {
     for (index, policy) in cluster.policies.iter().enumerate() {
         row.clear();
         row.push(if index == 0 { b'[' } else { b',' });
-        let text = hexadecimal(policy.text.sha256());
-        let text = std::str::from_utf8(&text).expect("digits are ASCII");
-        let uid = policy.uid.to_string();
-        let strings = [policy.name.namespace(), policy.name.name(), &uid, text];
+        let (uid, text) = (policy.uid.to_string(), policy.text.sha256());
+        let strings = [policy.name.namespace(), policy.name.name(), &uid, &text];
         serde_json::to_writer(&mut row, &strings).expect("strings can be written as JSON");
         hash.update(&row);
     }
     hash.update(if cluster.policies.is_empty() { "[]" } else { "]" });
     format!("{:x}", hash.finalize())
-}
-
-/// The digits of a hash. There is one for each policy, each time that one changes.
-fn hexadecimal(hash: [u8; 32]) -> [u8; 64] {
-    let digit = |value: u8| b"0123456789abcdef"[usize::from(value)];
-    let mut digits = [0; 64];
-    for (pair, byte) in digits.chunks_exact_mut(2).zip(hash) {
-        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
-    }
-    digits
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use sha2::digest::Output;
 use sha2::{Digest as _, Sha256};
 
 /// The text of a policy as it is evidence, with its SHA-256. It is kept in two pieces: policies of many namespaces differ in
@@ -11,19 +12,19 @@ use sha2::{Digest as _, Sha256};
 pub struct PolicyText {
     metadata: Box<str>,
     spec: Arc<str>,
-    sha256: [u8; 32],
+    sha256: Output<Sha256>,
 }
 
 impl PolicyText {
     /// The text that is one piece behind the other: what is before the policy's spec, and the rest, which others may have too.
     pub fn new(metadata: &str, spec: &str) -> Self {
-        let sha256 = Sha256::new().chain_update(metadata).chain_update(spec).finalize().into();
+        let sha256 = Sha256::new().chain_update(metadata).chain_update(spec).finalize();
         Self { metadata: metadata.into(), spec: spec.into(), sha256 }
     }
 
-    /// The SHA-256 over the text's bytes.
-    pub fn sha256(&self) -> [u8; 32] {
-        self.sha256
+    /// The SHA-256 over the text's bytes, as 64 lower-case hexadecimal digits.
+    pub fn sha256(&self) -> String {
+        format!("{:x}", self.sha256)
     }
 
     pub(super) fn spec_mut(&mut self) -> &mut Arc<str> {
