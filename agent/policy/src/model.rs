@@ -15,7 +15,7 @@ mod trail;
 mod uid;
 
 pub use claims::PodsOfNode;
-pub(crate) use claims::newest;
+pub(crate) use claims::{claims, newest};
 pub use collection::{Named, Objects};
 pub use labels::Labels;
 pub use name::{NodeName, ObjectName};

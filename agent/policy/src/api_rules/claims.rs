@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use super::world::{SHOP_DB, World, address};
-use crate::model::{Cluster, ObjectName, Pod, PodsOfNode, newest};
+use crate::model::{Cluster, ObjectName, Pod, PodsOfNode, claims, newest};
 
 const CLAIMED: &str = "10.244.1.77";
 
@@ -28,7 +28,7 @@ fn claimed(claims: &[(&str, bool, Option<u32>)]) -> Cluster {
 /// Who has the address, of which one place in the code decides.
 fn owner(cluster: &Cluster) -> Option<&str> {
     let owner = cluster.pod_at(address(CLAIMED));
-    let of_all = cluster.claims();
+    let of_all = claims(&cluster.pods);
     assert_eq!(newest(of_all[&address(CLAIMED)].iter().copied()).map(Arc::as_ref), owner);
     owner.map(|pod| pod.name.name())
 }

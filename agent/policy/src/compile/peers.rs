@@ -13,7 +13,7 @@ use super::Input;
 use super::classes::{Classes, Question};
 use super::follow::Difference;
 use super::subjects::Rules;
-use crate::model::{Cluster, NodeName, ObjectName, Pod, newest};
+use crate::model::{Cluster, NodeName, ObjectName, Pod, claims, newest};
 use crate::tables::{Address, IdentityRef};
 
 /// An entry for each network that the kernel must know.
@@ -35,7 +35,7 @@ impl Peers {
     /// The peers of the input. Classes are numbered as those that these and the entries before had, as far as that is
     /// possible.
     pub(super) fn of(input: &Input<'_>, rules: &Rules, before: &Self, had: &Addresses) -> (Self, Addresses) {
-        let claims = input.cluster.claims();
+        let claims = claims(&input.cluster.pods);
         let mut peers = Self::default();
         let shared = claims.iter().filter(|(_, claimants)| claimants.len() > 1).map(|(address, _)| *address);
         peers.entangled = shared.chain(hosts(input)).collect();

@@ -19,11 +19,6 @@ impl Cluster {
     fn claimants(&self, address: IpAddr) -> impl Iterator<Item = &Arc<Pod>> {
         self.pods.shared_iter().filter(move |pod| pod.is_on_pod_network() && pod.addresses.contains(address))
     }
-
-    /// Every address that pods on the pod network claim, with all that do.
-    pub(crate) fn claims(&self) -> BTreeMap<IpAddr, Vec<&Arc<Pod>>> {
-        claims(&self.pods)
-    }
 }
 
 /// The pods of one node, while a cluster is followed.
@@ -60,7 +55,8 @@ impl PodsOfNode {
     }
 }
 
-fn claims(pods: &Objects<Pod>) -> BTreeMap<IpAddr, Vec<&Arc<Pod>>> {
+/// Every address that those of these pods claim that are on the pod network, with all that do.
+pub(crate) fn claims(pods: &Objects<Pod>) -> BTreeMap<IpAddr, Vec<&Arc<Pod>>> {
     let mut claims: BTreeMap<IpAddr, Vec<&Arc<Pod>>> = BTreeMap::new();
     for pod in pods.shared_iter().filter(|pod| pod.is_on_pod_network()) {
         for address in pod.addresses.iter() {
