@@ -82,7 +82,7 @@ impl Control {
     /// Where it fails, what has failed is not built on the next time.
     pub fn fill(&mut self, next: &Next, tables: &Tables) -> Result<(), Error> {
         if let Some(edits) = &next.edits {
-            return self.slots.edit_in_place(self.generation(), edits);
+            return self.slots.edit_in_place(self.generation(), edits, tables);
         }
         if let Some(leaving) = self.leaving.take() {
             leaving.join().expect("waiting does not panic").or_else(|_| self.grace.wait_for_readers())?;

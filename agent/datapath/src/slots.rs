@@ -49,14 +49,11 @@ pub(crate) struct Slots {
 
 /// What differs of addresses elsewhere.
 #[derive(Debug)]
-pub(crate) struct AddressEdits {
-    edits: Vec<Edit<AddressPrefix, AddressEntry>>,
-    after: Entries<Addresses>,
-}
+pub(crate) struct AddressEdits(Vec<Edit<AddressPrefix, AddressEntry>>);
 
 impl AddressEdits {
     pub(crate) fn is_empty(&self) -> bool {
-        self.edits.is_empty()
+        self.0.is_empty()
     }
 }
 
@@ -96,14 +93,19 @@ impl Slots {
         }
         let filled = self.addresses.slots[slot].as_ref()?;
         let edits = edits(&filled.entries, &tables.addresses);
-        let is_elsewhere = |edit: &Edit<_, AddressEntry>| edit.before.iter().chain(&edit.after).all(is_elsewhere);
+        let is_elsewhere = |edit: &Edit<_, _>| edit.both().all(|(_, entry)| is_elsewhere(&entry));
         let is_possible = filled.takes(tables.addresses.len(), edits.len()) && edits.iter().all(is_elsewhere);
-        is_possible.then(|| AddressEdits { edits, after: tables.addresses.clone() })
+        is_possible.then_some(AddressEdits(edits))
     }
 
-    /// Changes the maps of the generation in force.
-    pub(crate) fn edit_in_place(&mut self, generation: u64, edits: &AddressEdits) -> Result<(), Error> {
-        self.addresses.edit(slot(generation), &edits.edits, edits.after.clone())
+    /// Changes the maps of the generation in force, so that they hold these tables.
+    pub(crate) fn edit_in_place(
+        &mut self,
+        generation: u64,
+        edits: &AddressEdits,
+        tables: &Tables,
+    ) -> Result<(), Error> {
+        self.addresses.edit(slot(generation), &edits.0, &tables.addresses)
     }
 
     /// Has the slot of a generation that is not in force hold these tables. No program may be reading its maps.
@@ -163,7 +165,7 @@ impl<M: Kept> Table<M> {
     }
 
     /// Changes the map of a slot, so that it has these entries.
-    fn edit(&mut self, slot: usize, edits: &[Edit<M::Key, M::Value>], after: Entries<M>) -> Result<(), Error> {
+    fn edit(&mut self, slot: usize, edits: &[Edit<M::Key, M::Value>], after: &Entries<M>) -> Result<(), Error> {
         // Where an edit fails nobody knows what is in the map.
         let Some(mut filled) = self.slots[slot].take() else { return Ok(()) };
         filled.edit(edits, after).map_err(Error::map("change", self.name))?;
@@ -176,7 +178,7 @@ impl<M: Kept> Table<M> {
         if let Some(filled) = &self.slots[slot] {
             let edits = edits(&filled.entries, entries);
             if filled.takes(entries.len(), edits.len()) {
-                return self.edit(slot, &edits, entries.clone());
+                return self.edit(slot, &edits, entries);
             }
         }
         // What is in the slot is not touched before another map takes its place.
@@ -217,17 +219,17 @@ impl<M: Kept> Filled<M> {
         self.is_put && self.entries.len() < self.room && entries < self.room && edits <= entries + FEW
     }
 
-    fn edit(&mut self, edits: &[Edit<M::Key, M::Value>], after: Entries<M>) -> Result<(), MapError> {
+    fn edit(&mut self, edits: &[Edit<M::Key, M::Value>], after: &Entries<M>) -> Result<(), MapError> {
         // First what goes, so that what comes has room.
-        for edit in edits.iter().filter(|edit| edit.after.is_none()) {
-            self.map.take(edit.key)?;
-        }
         for edit in edits {
-            if let Some(after) = &edit.after {
-                self.map.put(edit.key, after)?;
+            if let Edit::Went((key, _)) = edit {
+                self.map.take(*key)?;
             }
         }
-        self.entries = after;
+        for (key, value) in edits.iter().filter_map(|edit| edit.after()) {
+            self.map.put(key, &value)?;
+        }
+        self.entries = after.clone();
         Ok(())
     }
 }

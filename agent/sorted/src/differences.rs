@@ -4,8 +4,57 @@ use std::sync::Arc;
 
 use crate::Keyed;
 
-/// What differs between two versions of a list: for each key the element of the one and that of the other, of which one may
-/// be missing.
+/// What differs between two versions of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Difference<T> {
+    /// This was not there before.
+    Came(T),
+    /// This is there no more.
+    Went(T),
+    /// One has taken the place of the other.
+    Changed {
+        /// The one that was there.
+        before: T,
+        /// The one that is there now.
+        after: T,
+    },
+}
+
+impl<T> Difference<T> {
+    /// The same of what is made of each.
+    pub fn map<U>(self, mut make: impl FnMut(T) -> U) -> Difference<U> {
+        match self {
+            Self::Came(after) => Difference::Came(make(after)),
+            Self::Went(before) => Difference::Went(make(before)),
+            Self::Changed { before, after } => Difference::Changed { before: make(before), after: make(after) },
+        }
+    }
+
+    /// What was there before, if anything was.
+    pub fn before(self) -> Option<T> {
+        match self {
+            Self::Came(_) => None,
+            Self::Went(before) | Self::Changed { before, .. } => Some(before),
+        }
+    }
+
+    /// What is there now, if anything is.
+    pub fn after(self) -> Option<T> {
+        match self {
+            Self::Went(_) => None,
+            Self::Came(after) | Self::Changed { after, .. } => Some(after),
+        }
+    }
+}
+
+impl<T: Copy> Difference<T> {
+    /// What was there before and what is there now.
+    pub fn both(&self) -> impl Iterator<Item = T> + use<T> {
+        self.before().into_iter().chain(self.after())
+    }
+}
+
+/// What differs between two versions of a list, in the order of the keys.
 #[derive(Debug)]
 pub struct Differences<'a, T> {
     before: Rest<'a, T>,
@@ -55,7 +104,7 @@ impl<'a, T: Keyed> Rest<'a, T> {
 }
 
 impl<'a, T: Keyed + PartialEq> Iterator for Differences<'a, T> {
-    type Item = (Option<&'a T>, Option<&'a T>);
+    type Item = Difference<&'a T>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
@@ -65,9 +114,12 @@ impl<'a, T: Keyed + PartialEq> Iterator for Differences<'a, T> {
                 (Some(one), None) | (None, Some(one)) => one.key(),
                 (Some(one), Some(other)) => one.key().min(other.key()),
             };
-            let (before, after) = (self.before.next_if(key), self.after.next_if(key));
-            if before != after {
-                return Some((before, after));
+            match (self.before.next_if(key), self.after.next_if(key)) {
+                (Some(before), Some(after)) if before == after => {}
+                (Some(before), Some(after)) => return Some(Difference::Changed { before, after }),
+                (None, Some(after)) => return Some(Difference::Came(after)),
+                (Some(before), None) => return Some(Difference::Went(before)),
+                (None, None) => unreachable!("the key is that of one of them"),
             }
         }
     }

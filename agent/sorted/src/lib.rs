@@ -14,7 +14,7 @@ mod differences;
 
 use std::sync::Arc;
 
-pub use differences::Differences;
+pub use differences::{Difference, Differences};
 
 /// The most elements of a chunk.
 const MOST: usize = 128;
@@ -157,9 +157,8 @@ impl<T: Keyed + Clone> SortedList<T> {
         let edits: Vec<Edit<'_, T>> = before
             .differences(&after)
             .map(|difference| match difference {
-                (_, Some(now)) => Edit::Put(now.clone()),
-                (Some(gone), None) => Edit::Take(gone.key()),
-                (None, None) => unreachable!("one of both is there"),
+                Difference::Came(now) | Difference::Changed { after: now, .. } => Edit::Put(now.clone()),
+                Difference::Went(gone) => Edit::Take(gone.key()),
             })
             .collect();
         let is_different = !edits.is_empty();

@@ -62,8 +62,11 @@ fn versions_are_what_a_map_is_after_any_edits_and_differ_by_what_differs() {
                 .map(|key| (then.get(&key).map(|value| (key, *value)), map.get(&key).map(|value| (key, *value))))
                 .filter(|(before, after)| before != after)
                 .collect();
-            let told: Vec<_> =
-                version.differences(&list).map(|(before, after)| (before.copied(), after.copied())).collect();
+            let told: Vec<_> = version
+                .differences(&list)
+                .map(|told| told.map(|element| *element))
+                .map(|told| (told.before(), told.after()))
+                .collect();
             assert_eq!(told, expected, "seed {seed}");
             assert_eq!(*version == list, *then == map);
         }
@@ -85,7 +88,7 @@ fn a_change_makes_no_more_than_its_chunk_anew() {
     let shared = after.chunks.iter().filter(is_shared).count();
     assert_eq!(before.chunks.len() - shared, 2);
     let told: Vec<_> = before.differences(&after).collect();
-    assert_eq!(told, [(Some(&(40, 0)), None), (None, Some(&(7001, 1)))]);
+    assert_eq!(told, [Difference::Went(&(40, 0)), Difference::Came(&(7001, 1))]);
 }
 
 #[test]

@@ -58,11 +58,11 @@ impl Present {
         let known = tables.endpoints.iter().filter(|(_, entry)| entry.flags & endpoint_flags::KNOWN != 0);
         self.by_interface = known.map(|(interface, entry)| (*interface, entry.identity)).collect();
         let is_range = |entry: &&(AddressPrefix, AddressEntry)| entry.1.flags & address_flags::POD_RANGE != 0;
-        for (before, after) in self.addresses.differences(&tables.addresses) {
-            if let Some((prefix, _)) = before.filter(is_range) {
+        for difference in self.addresses.differences(&tables.addresses) {
+            if let Some((prefix, _)) = difference.before().filter(is_range) {
                 self.pod_ranges.remove(prefix);
             }
-            self.pod_ranges.extend(after.filter(is_range).map(|(prefix, _)| *prefix));
+            self.pod_ranges.extend(difference.after().filter(is_range).map(|(prefix, _)| *prefix));
         }
         self.addresses = tables.addresses.clone();
         self.generation = generation;

@@ -1,7 +1,7 @@
 //! The kinds of maps that tables are kept in, and what is between two contents of one.
 
 use aya::maps::{HashMap, InnerMap, LpmTrie, MapData, MapError, lpm_trie::Key};
-use podwitness_sorted::SortedList;
+use podwitness_sorted::{Difference, SortedList};
 use podwitness_wire::{Address, AddressEntry, PolicyEntry, PolicyKeyData};
 
 use crate::tables::{AddressPrefix, PolicyPrefix};
@@ -67,22 +67,13 @@ trie!(PolicyPrefix, data: PolicyKeyData => PolicyEntry);
 /// The entries of a table.
 pub(super) type Entries<M> = SortedList<(<M as Kept>::Key, <M as Kept>::Value)>;
 
-/// One entry's way from one content to another.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Edit<K, V> {
-    pub(crate) key: K,
-    pub(crate) before: Option<V>,
-    pub(crate) after: Option<V>,
-}
+/// An entry's way from one content to another.
+pub(super) type Edit<K, V> = Difference<(K, V)>;
 
 /// All that differs between two contents.
 pub(super) fn edits<K: Copy + Ord, V: Copy + PartialEq>(
     before: &SortedList<(K, V)>,
     after: &SortedList<(K, V)>,
 ) -> Vec<Edit<K, V>> {
-    let edit = |before: Option<&(K, V)>, after: Option<&(K, V)>| {
-        let (key, _) = *before.or(after)?;
-        Some(Edit { key, before: before.map(|(_, value)| *value), after: after.map(|(_, value)| *value) })
-    };
-    before.differences(after).filter_map(|(before, after)| edit(before, after)).collect()
+    before.differences(after).map(|difference| difference.map(|entry| *entry)).collect()
 }

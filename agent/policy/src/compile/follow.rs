@@ -14,6 +14,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use podwitness_sorted::Difference;
 
 use super::classes::Question;
 use super::peers::{Addresses, Peers};
@@ -21,7 +22,7 @@ use super::ports::RuleSets;
 use super::services::{self, Services};
 use super::subjects::Subjects;
 use super::{Endpoint, Input, endpoints, port_entries};
-use crate::model::{Cluster, EndpointSlice, Named, ObjectName, Objects, Pod};
+use crate::model::{Cluster, EndpointSlice, ObjectName, Pod};
 use crate::tables::{EndpointTable, PortEntry, Tables};
 
 /// Compiles one cluster after the other for a node.
@@ -120,7 +121,7 @@ impl Whole {
         let mut differing = differing(&had, &addresses);
         self.tables.addresses = addresses;
         if let Some(before) = before {
-            differing.extend(nets_of(&differences(&before.pods, &input.cluster.pods)));
+            differing.extend(nets_of(&before.pods.differences(&input.cluster.pods).collect::<Vec<_>>()));
         }
         let services = services::Stale { everything: true, ..services::Stale::default() };
         let changed = self.renew(input, &Stale { endpoints: true, ports: true, services });
@@ -133,7 +134,7 @@ impl Whole {
         if before.node != input.node || before.node_addresses != input.node_addresses || then.nodes != now.nodes {
             return None;
         }
-        let pods = differences(&then.pods, &now.pods);
+        let pods: Vec<_> = then.pods.differences(&now.pods).collect();
         if !self.peers.can_follow(&self.tables.addresses, &pods) {
             return None;
         }
@@ -159,18 +160,18 @@ impl Whole {
             stale.endpoints |= subjects.sides != self.subjects.sides;
             self.subjects = subjects;
         }
-        for namespace in differences(&then.namespaces, &now.namespaces).iter().flat_map(Difference::both) {
+        for namespace in then.namespaces.differences(&now.namespaces).flat_map(|difference| difference.both()) {
             question.add_namespace(&namespace.name);
         }
         let settled = self.peers.classes.settle(now, &self.subjects.rules, &question, addresses);
         moved.extend(settled.moved);
         stale.ports |= settled.has_other_classes;
 
-        let slices = differences(&then.endpoint_slices, &now.endpoint_slices);
+        let slices = then.endpoint_slices.differences(&now.endpoint_slices).flat_map(|difference| difference.both());
         stale.services = services::Stale {
             everything: false,
             services: then.services != now.services,
-            slices_of: slices.iter().flat_map(Difference::both).filter_map(|slice| service_of(slice)).collect(),
+            slices_of: slices.filter_map(|slice| service_of(slice)).collect(),
             addresses: Some(&moved),
         };
         let mut changed = self.renew(input, &stale);
@@ -229,26 +230,9 @@ fn nets_of_differing(before: &BTreeMap<u32, EndpointTable>, after: &BTreeMap<u32
     tables.flat_map(|endpoint| endpoint.addresses.iter().copied().map(IpNet::from)).collect()
 }
 
-fn nets_of(pods: &[Difference<'_, Pod>]) -> BTreeSet<IpNet> {
+fn nets_of(pods: &[Difference<&Arc<Pod>>]) -> BTreeSet<IpNet> {
     let pods = pods.iter().flat_map(Difference::both);
     pods.flat_map(|pod| pod.addresses.iter().map(IpNet::from)).collect()
-}
-
-/// An object that came, went or changed.
-pub(super) struct Difference<'a, T> {
-    pub(super) before: Option<&'a Arc<T>>,
-    pub(super) after: Option<&'a Arc<T>>,
-}
-
-impl<'a, T> Difference<'a, T> {
-    pub(super) fn both(&self) -> impl Iterator<Item = &'a Arc<T>> + use<'a, T> {
-        self.before.into_iter().chain(self.after)
-    }
-}
-
-/// What differs between the objects of one kind.
-fn differences<'a, T: Named + PartialEq>(before: &'a Objects<T>, after: &'a Objects<T>) -> Vec<Difference<'a, T>> {
-    before.differences(after).map(|(before, after)| Difference { before, after }).collect()
 }
 
 fn service_of(slice: &EndpointSlice) -> Option<ObjectName> {

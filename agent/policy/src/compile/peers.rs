@@ -8,10 +8,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use podwitness_sorted::Difference;
 
 use super::Input;
 use super::classes::{Classes, Question};
-use super::follow::Difference;
 use super::subjects::Rules;
 use crate::model::{Cluster, NodeName, ObjectName, Pod, claims, newest};
 use crate::tables::{Address, IdentityRef};
@@ -71,10 +71,10 @@ impl Peers {
     }
 
     /// Whether these changes of pods can be followed: every address in question was and is of one of these pods alone.
-    pub(super) fn can_follow(&self, addresses: &Addresses, pods: &[Difference<'_, Pod>]) -> bool {
+    pub(super) fn can_follow(&self, addresses: &Addresses, pods: &[Difference<&Arc<Pod>>]) -> bool {
         let changed: BTreeSet<&ObjectName> = pods.iter().flat_map(Difference::both).map(|pod| &pod.name).collect();
         let mut owners: BTreeMap<IpAddr, &ObjectName> = BTreeMap::new();
-        for (address, pod) in on_network(pods.iter().filter_map(|pod| pod.after)) {
+        for (address, pod) in on_network(pods.iter().filter_map(|pod| pod.after())) {
             if owners.insert(address, &pod.name).is_some_and(|other| *other != pod.name) {
                 return false;
             }
@@ -96,9 +96,9 @@ impl Peers {
         &mut self,
         addresses: &mut Addresses,
         before: &Cluster,
-        pods: &[Difference<'_, Pod>],
+        pods: &[Difference<&Arc<Pod>>],
     ) -> BTreeSet<IpNet> {
-        let owners: BTreeMap<IpAddr, &Arc<Pod>> = on_network(pods.iter().filter_map(|pod| pod.after)).collect();
+        let owners: BTreeMap<IpAddr, &Arc<Pod>> = on_network(pods.iter().filter_map(|pod| pod.after())).collect();
         let all: BTreeSet<IpAddr> =
             on_network(pods.iter().flat_map(Difference::both)).map(|(address, _)| address).collect();
         let mut moved = BTreeSet::new();

@@ -40,11 +40,12 @@ impl PodsOfNode {
     /// claim of a pod elsewhere says nothing about an interface that is seen on this node, so that it cannot make its pod
     /// unknown.
     pub fn follow(&mut self, cluster: &Cluster) -> BTreeMap<IpAddr, Option<&Pod>> {
-        for (before, after) in self.all.differences(&cluster.pods) {
-            match (before, after) {
-                (_, Some(now)) if now.node.as_deref() == Some(&*self.node) => self.own.insert(Arc::clone(now)),
-                (Some(before), _) => _ = self.own.remove(&before.name),
-                (None, _) => {}
+        for difference in self.all.differences(&cluster.pods) {
+            let is_own = |pod: &&Arc<Pod>| pod.node.as_deref() == Some(&*self.node);
+            match (difference.before(), difference.after().filter(is_own)) {
+                (_, Some(now)) => self.own.insert(Arc::clone(now)),
+                (Some(before), None) => _ = self.own.remove(&before.name),
+                (None, None) => {}
             }
         }
         self.all = cluster.pods.clone();

@@ -3,7 +3,7 @@
 use std::ops::Index;
 use std::sync::Arc;
 
-use podwitness_sorted::{Keyed, SortedList};
+use podwitness_sorted::{Difference, Keyed, SortedList};
 
 use super::{AuditTrail, EndpointSlice, Namespace, NetworkPolicy, Node, ObjectName, Pod, Service};
 
@@ -133,14 +133,10 @@ impl<T: Named> Objects<T> {
 }
 
 impl<T: Named + PartialEq> Objects<T> {
-    /// The objects that differ from those of the same names `after`, before and after, in the order of their names. What both
-    /// share is passed over.
-    pub fn differences<'a>(
-        &'a self,
-        after: &'a Self,
-    ) -> impl Iterator<Item = (Option<&'a Arc<T>>, Option<&'a Arc<T>>)> {
-        let object = |ByName(object): &'a ByName<T>| object;
-        self.sorted.differences(&after.sorted).map(move |(before, after)| (before.map(object), after.map(object)))
+    /// How the objects differ from those of the same names `after`, in the order of their names. What both share is passed
+    /// over.
+    pub fn differences<'a>(&'a self, after: &'a Self) -> impl Iterator<Item = Difference<&'a Arc<T>>> {
+        self.sorted.differences(&after.sorted).map(|difference| difference.map(|ByName(object)| object))
     }
 }
 
