@@ -89,7 +89,7 @@ pub fn run(cli: &Cli) -> Result<Exit> {
     let journal = witness.journal();
     let server = http::serve(config.listen.agent, Arc::new(registry), readiness.clone())?;
     if let Some(key) = config.startup_taint.clone() {
-        startup_taint::lift_when_ready(key, config.node.clone(), readiness, shutdown.clone())
+        startup_taint::lift_when_ready(key, config.node.clone(), ApiServer::infer()?, readiness, shutdown.clone())
             .context("cannot start the thread that takes the taint off the node")?;
     }
     let controller = Controller {

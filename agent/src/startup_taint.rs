@@ -5,10 +5,11 @@ use std::{io, thread, time::Duration};
 
 use k8s_openapi::api::core::v1::{Node, Taint};
 use kube::{
-    Api, Client,
+    Api,
     api::{Patch, PatchParams},
 };
 use podwitness_runtime::{readiness::Readiness, shutdown::Shutdown};
+use podwitness_source::{ApiServer, ConnectError};
 use serde_json::json;
 
 /// Between two looks at whether the agent is ready.
@@ -17,7 +18,13 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 
 /// Takes the taint off the node when the agent is ready, on a thread of its own that then ends.
-pub(crate) fn lift_when_ready(key: String, node: String, readiness: Readiness, shutdown: Shutdown) -> io::Result<()> {
+pub(crate) fn lift_when_ready(
+    key: String,
+    node: String,
+    server: ApiServer,
+    readiness: Readiness,
+    shutdown: Shutdown,
+) -> io::Result<()> {
     let lifter = thread::Builder::new().name("taint".to_owned()).spawn(move || {
         while !readiness.is_ready() {
             if shutdown.wait_timeout(LOOK_AGAIN) {
@@ -29,10 +36,10 @@ pub(crate) fn lift_when_ready(key: String, node: String, readiness: Readiness, s
             Err(error) => return tracing::error!(%error, key, "cannot take the taint off the node"),
         };
         loop {
-            match runtime.block_on(lift(&key, &node)) {
+            match runtime.block_on(lift(&key, &node, &server)) {
                 Ok(true) => return tracing::info!(key, "the node is ready: took its taint away"),
                 Ok(false) => return tracing::debug!(key, "the node has no taint to take away"),
-                Err(error) => tracing::warn!(error = sentence(&error), key, "cannot take the taint off the node yet"),
+                Err(error) => tracing::warn!(%error, key, "cannot take the taint off the node yet"),
             }
             if shutdown.wait_timeout(TRY_AGAIN) {
                 return;
@@ -42,9 +49,18 @@ pub(crate) fn lift_when_ready(key: String, node: String, readiness: Readiness, s
     lifter.map(drop)
 }
 
+/// Why the taint could not be taken away.
+#[derive(Debug, thiserror::Error)]
+enum LiftError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("{}", sentence(.0))]
+    Refused(#[from] kube::Error),
+}
+
 /// Whether there was one.
-async fn lift(key: &str, name: &str) -> Result<bool, kube::Error> {
-    let nodes: Api<Node> = Api::all(Client::try_default().await?);
+async fn lift(key: &str, name: &str, server: &ApiServer) -> Result<bool, LiftError> {
+    let nodes: Api<Node> = Api::all(server.client()?);
     let node = nodes.get(name).await?;
     let taints = node.spec.and_then(|spec| spec.taints).unwrap_or_default();
     let Some(others) = without(&taints, key) else { return Ok(false) };
