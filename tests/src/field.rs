@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
+use chrono::Utc;
 use podwitness_lab::{NetNs, Outcome, Pod, PodSpec, Server};
 use podwitness_policy::Protocol;
 
@@ -99,8 +100,9 @@ impl<P: Party> Field<P> {
         let remote = SocketAddr::new(to.addresses()[turn % 2], port);
         let (wanted, limit) =
             if port == OPEN { (Outcome::Answered, ANSWER_LIMIT) } else { (Outcome::TimedOut, DENIAL_LIMIT) };
+        let started = Utc::now();
         let sent = probe(self.pods[from].netns(), protocol, self.ports.next()?, remote, limit)?;
-        ensure!(sent.outcome == wanted, "policy says {wanted:?}: {sent:?}");
+        ensure!(sent.outcome == wanted, "policy says {wanted:?}, not what came of one at {started}: {sent:?}");
         Ok(sent)
     }
 
@@ -122,7 +124,10 @@ impl<P: Party> Field<P> {
             (worked, sent)
         });
         worked?;
-        Ok(sent.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+        let failures: Vec<String> =
+            sent.iter().filter_map(|sent| sent.as_ref().err().map(|e| format!("{e:#}"))).collect();
+        ensure!(failures.is_empty(), "of {} senders {} failed: {failures:#?}", sent.len(), failures.len());
+        Ok(sent.into_iter().flatten().flatten().collect())
     }
 
     /// Probes at a steady pace until told to stop.

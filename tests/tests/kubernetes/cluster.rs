@@ -128,8 +128,15 @@ impl Cluster {
         fs::write(kept.join("objects.txt"), said(&["get", "all,audittrails,networkpolicies", "-A", "-o", "wide"]))?;
         fs::write(kept.join("pods.txt"), said(&["describe", "pods", "-A"]))?;
         fs::write(kept.join("events.txt"), said(&["get", "events", "-A", "--sort-by=.lastTimestamp"]))?;
+        for node in NODES {
+            // A test may have taken the node away.
+            let Ok(netns) = self.node_netns(node) else { continue };
+            let show = "ip neighbor; ip route show table all; nft list ruleset";
+            let (_, shown, errors) = outcome(netns.command("bash").args(["-c", show]))?;
+            fs::write(kept.join(format!("{node}.network.txt")), shown + &errors)?;
+        }
         // The logs of containers are those that the nodes have kept, also of those that are gone.
-        let copy = r#"cp -r "$1/log" "$2/"; for node in "$1"/nodes/*/; do
+        let copy = r#"cp -r "$1/log" "$2/"; [ ! -e "$1/store" ] || cp -r "$1/store" "$2/"; for node in "$1"/nodes/*/; do
             mkdir -p "$2/$(basename "$node")"; cp -r "$node"log/pods "$2/$(basename "$node")/"; done"#;
         run(Command::new("bash").args(["-c", copy, "bash"]).args([self.folder(), &kept]))?;
         Ok(kept)
