@@ -131,7 +131,8 @@ impl Cluster {
         for node in NODES {
             // A test may have taken the node away.
             let Ok(netns) = self.node_netns(node) else { continue };
-            let show = "ip neighbor; ip route show table all; nft list ruleset";
+            let show = "ip neighbor; ip route show table all; nft list ruleset; nstat -az; \
+                        grep . /proc/sys/net/ipv?/conf/*/forwarding";
             let (_, shown, errors) = outcome(netns.command("bash").args(["-c", show]))?;
             fs::write(kept.join(format!("{node}.network.txt")), shown + &errors)?;
         }
