@@ -22,9 +22,11 @@ use podwitness_wire::{Settings, Verdict};
 use prometheus_client::registry::Registry;
 
 use crate::{
-    controller::{Change, Controller, Made},
+    changes::{Change, Teller},
+    controller::{Controller, Made},
     coverage::{Account, Journal, SourceState, Statements},
     definitions::Definitions,
+    hooker::Hooker,
     metrics::Metrics,
 };
 
@@ -47,11 +49,14 @@ impl Agent {
             settings: Settings::default(),
             attachment: Attachment::Auto,
         };
-        let Datapath { control, .. } = Datapath::open(&options)?;
+        let Datapath { control, hooking, .. } = Datapath::open(&options)?;
+        let (changes, told) = channel();
+        let of_hooks = Teller::new(&changes, "what puts hooks on interfaces");
         let journal = Arc::new(Journal::default());
         let readiness = Readiness::new();
         let controller = Controller {
             control,
+            hooker: Hooker::start(hooking, move |outcome| of_hooks.tell(Change::Hooked(outcome)))?,
             definitions: Arc::new(Definitions::open(folder, "boot", None)?),
             metrics: Metrics::register(&mut Registry::default()),
             node: node.to_owned(),
@@ -65,7 +70,6 @@ impl Agent {
             policy_in_force: readiness.condition("policy"),
             hooks_on: readiness.condition("hooks"),
         };
-        let (changes, told) = channel();
         let shutdown = Shutdown::new();
         let until = shutdown.clone();
         let thread = thread::Builder::new()

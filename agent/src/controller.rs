@@ -1,8 +1,8 @@
 //! Keeps the kernel in agreement with the cluster and with what is on the node.
 //!
 //! One thread owns it. Each change is looked at from the complete present: what is made of it begins with what was made
-//! before, and a difference is put in force as one generation; hooks follow, so that no interface is hooked before the
-//! tables know it.
+//! before, and a difference is put in force as one generation; the [`hooker`](crate::hooker) is asked for hooks after that,
+//! so that no interface is hooked before the tables know it.
 
 use std::{
     sync::{
@@ -13,7 +13,7 @@ use std::{
 };
 
 use podwitness_config::Retention;
-use podwitness_datapath::{Control, HookFault, Interface, Tables as KernelTables};
+use podwitness_datapath::{Control, Interface, Tables as KernelTables};
 use podwitness_endpoints::Snapshot;
 use podwitness_policy::{Cluster, Compiler, Endpoint, NetworkPolicy, ObjectName, Objects, PodsOfNode, policy_sha256};
 use podwitness_runtime::{exit::sentence, memory, readiness::Condition, shutdown::Shutdown};
@@ -22,8 +22,10 @@ use podwitness_spool::Definitions as _;
 use tracing::debug_span;
 
 use crate::{
+    changes::Change,
     coverage::{Account, InForce, Seen, SourceState, Statements, now_us, utc_us},
     definitions::{Definitions, LedgerError},
+    hooker::{Hooked, Hooker},
     metrics::Metrics,
     numbering::{Of, number},
     step::Step,
@@ -35,15 +37,6 @@ const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The least time between two times that memory is given back.
 const TIDY: Duration = Duration::from_secs(10);
-
-/// What the controller is told.
-#[derive(Debug)]
-pub(crate) enum Change {
-    /// The cluster's objects.
-    Cluster(Update),
-    /// The node's endpoints, and when they were seen.
-    Endpoints(Snapshot, Instant),
-}
 
 /// Why the controller cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +59,8 @@ enum ApplyError {
 pub(crate) struct Controller {
     /// The way into the kernel.
     pub(crate) control: Control,
+    /// Who puts hooks on interfaces.
+    pub(crate) hooker: Hooker,
     /// Where numbers are given.
     pub(crate) definitions: Arc<Definitions>,
     /// What it says of itself.
@@ -128,6 +123,10 @@ struct Present {
     oldest_change: Option<Instant>,
     /// How many changes were learnt.
     changes: u64,
+    /// What is hooked, as far as that was told.
+    hooked: Hooked,
+    /// Whether an interface has no hooks although it should.
+    lacks_hooks: bool,
 }
 
 impl Present {
@@ -140,38 +139,37 @@ impl Controller {
     /// Follows changes until a shutdown is requested. What is in force stays.
     pub(crate) fn run(mut self, changes: &Receiver<Change>, shutdown: &Shutdown) -> Result<(), ControllerError> {
         let mut present = Present::default();
-        let mut lacks_hooks = false;
         let (mut is_tidy, mut next_tidying) = (true, Instant::now());
         while !shutdown.is_requested() {
             match changes.recv_timeout(PATIENCE) {
                 Ok(change) => {
-                    self.learn(&mut present, change);
+                    self.learn(&mut present, change)?;
                     for change in changes.try_iter() {
-                        self.learn(&mut present, change);
+                        self.learn(&mut present, change)?;
                     }
                     is_tidy = false;
                 }
-                Err(RecvTimeoutError::Timeout)
-                    if !is_tidy && self.made.is_in_force && next_tidying <= Instant::now() =>
-                {
-                    memory::give_back();
-                    is_tidy = true;
-                    next_tidying = Instant::now() + TIDY;
+                Err(RecvTimeoutError::Timeout) => {
+                    // What is not in force yet is asked for when it is.
+                    if present.lacks_hooks && present.oldest_change.is_none() {
+                        self.want_hooks(&present);
+                    }
+                    if !is_tidy && self.made.is_in_force && next_tidying <= Instant::now() {
+                        memory::give_back();
+                        is_tidy = true;
+                        next_tidying = Instant::now() + TIDY;
+                    }
                 }
-                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(ControllerError::Deaf("what follows the cluster and the endpoints"));
+                    return Err(ControllerError::Deaf("whoever tells of changes"));
                 }
             }
             self.statements.state_each_day(now_us());
-            if present.oldest_change.is_none() && !lacks_hooks {
+            if present.oldest_change.is_none() {
                 continue;
             }
             match self.apply(&present) {
-                Ok(faults) => {
-                    present.oldest_change = None;
-                    lacks_hooks = faults > 0;
-                }
+                Ok(()) => present.oldest_change = None,
                 Err(error) => {
                     self.policy_in_force.set(false);
                     tracing::error!(%error, "the present cluster is not in force; trying again");
@@ -182,8 +180,13 @@ impl Controller {
         Ok(())
     }
 
-    fn learn(&mut self, present: &mut Present, change: Change) {
+    fn learn(&mut self, present: &mut Present, change: Change) -> Result<(), ControllerError> {
         let learnt = match change {
+            Change::Ended(part) => return Err(ControllerError::Deaf(part)),
+            Change::Hooked(outcome) => {
+                self.learn_hooked(present, outcome);
+                return Ok(());
+            }
             Change::Cluster(update) => {
                 let before = present.update.as_ref().map_or(&[][..], |before| &before.faults);
                 for fault in update.faults.iter().filter(|fault| !before.contains(fault)) {
@@ -231,6 +234,39 @@ impl Controller {
         };
         present.oldest_change = Some(present.oldest_change.map_or(learnt, |oldest| oldest.min(learnt)));
         present.changes += 1;
+        Ok(())
+    }
+
+    fn learn_hooked(&mut self, present: &mut Present, outcome: Result<Hooked, podwitness_datapath::Error>) {
+        let hooked = match outcome {
+            Ok(hooked) => hooked,
+            Err(error) => {
+                tracing::error!(%error, "not every interface has its hooks; trying again");
+                present.lacks_hooks = true;
+                self.hooks_on.set(false);
+                return;
+            }
+        };
+        for fault in &hooked.faults {
+            let cause = sentence(&fault.cause);
+            tracing::warn!(interface = fault.interface.name, cause, "an interface has no hooks");
+        }
+        self.metrics.endpoints(hooked.interfaces.len());
+        self.metrics.faults("hooks", hooked.faults.len());
+        present.lacks_hooks = !hooked.faults.is_empty();
+        self.hooks_on.set(!present.lacks_hooks);
+        present.hooked = hooked;
+        Step::Hooked.reached();
+        // Otherwise it is said when they are.
+        if self.made.is_in_force {
+            self.tell_enforced(&present.hooked);
+        }
+    }
+
+    /// Says of each endpoint that has its hooks by what it is decided.
+    fn tell_enforced(&mut self, hooked: &Hooked) {
+        let revision = self.definitions.revision_of(self.control.generation());
+        self.account.enforced(now_us(), InForce { revision, tables: &self.made.tables, hooked });
     }
 
     /// Says which namespaces ask for less than the floor, unless that was said before.
@@ -247,10 +283,10 @@ impl Controller {
         }
     }
 
-    /// Puts the present in force, and returns how many interfaces have no hooks although they should. Before both sides of it are known once, what an agent before has left stays.
-    fn apply(&mut self, present: &Present) -> Result<usize, ApplyError> {
-        let (Some(update), Some(snapshot)) = (&present.update, &present.endpoints) else { return Ok(0) };
-        let Some(cluster) = &update.cluster else { return Ok(0) };
+    /// Puts the present in force. Before both sides of it are known once, what an agent before has left stays.
+    fn apply(&mut self, present: &Present) -> Result<(), ApplyError> {
+        let (Some(update), Some(snapshot)) = (&present.update, &present.endpoints) else { return Ok(()) };
+        let Some(cluster) = &update.cluster else { return Ok(()) };
         let _span = tracing::debug_span!("apply", changes = present.changes).entered();
         let endpoints = debug_span!("match").in_scope(|| self.endpoints(cluster, snapshot));
         let seen =
@@ -297,15 +333,12 @@ impl Controller {
             self.source.in_force(now_us());
         }
         self.policy_in_force.set(true);
-        let faults = debug_span!("hook").in_scope(|| self.hook(snapshot))?;
-        Step::Hooked.reached();
-        let tables = &self.made.tables;
-        let in_force = InForce { revision, tables, faults: &faults, had_hooks: &|index| self.control.had_hooks(index) };
-        self.account.enforced(now_us(), in_force);
-        if let Err(error) = debug_span!("prepare").in_scope(|| self.control.prepare(tables)) {
+        self.want_hooks(present);
+        self.tell_enforced(&present.hooked);
+        if let Err(error) = debug_span!("prepare").in_scope(|| self.control.prepare(&self.made.tables)) {
             tracing::warn!(%error, "the next change of policy takes longer");
         }
-        Ok(faults.len())
+        Ok(())
     }
 
     /// Brings the tables and the revision up to the cluster; returns the revision.
@@ -332,21 +365,14 @@ impl Controller {
         *is_in_force &= !is_different;
     }
 
-    fn hook(&mut self, snapshot: &Snapshot) -> Result<Vec<HookFault>, ApplyError> {
-        let interfaces: Vec<Interface> = snapshot
-            .endpoints
-            .iter()
-            .map(|endpoint| Interface { index: endpoint.interface, name: endpoint.interface_name.clone() })
-            .collect();
-        let faults = self.control.set_hooks(&interfaces)?;
-        for fault in &faults {
-            let cause = sentence(&fault.cause);
-            tracing::warn!(interface = fault.interface.name, cause, "an interface has no hooks");
-        }
-        self.metrics.endpoints(interfaces.len() - faults.len());
-        self.metrics.faults("hooks", faults.len());
-        self.hooks_on.set(faults.is_empty());
-        Ok(faults)
+    /// Asks for hooks on the interfaces that are there, which the tables in force know.
+    fn want_hooks(&self, present: &Present) {
+        let Some(snapshot) = &present.endpoints else { return };
+        let interface = |endpoint: &podwitness_endpoints::Endpoint| Interface {
+            index: endpoint.interface,
+            name: endpoint.interface_name.clone(),
+        };
+        self.hooker.want(snapshot.endpoints.iter().map(interface).collect());
     }
 
     /// The endpoints with their pods: the one of this node that has one of the endpoint's addresses.

@@ -2,7 +2,10 @@
 
 use std::{
     fs,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, Sender},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -10,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use nix::time::{ClockId, clock_gettime};
 use podwitness_config::{Config, Mode, Source, UnknownEndpoints};
-use podwitness_datapath::{Control, Datapath, KeptSize};
+use podwitness_datapath::{Control, Datapath, Hooking, KeptSize};
 use podwitness_endpoints::Discovery;
 use podwitness_runtime::{
     exit::Exit,
@@ -24,12 +27,14 @@ use podwitness_wire::{Settings, Verdict, names};
 use prometheus_client::registry::Registry;
 
 use crate::{
+    changes::{Change, Teller},
     cli::Cli,
-    controller::{Change, Controller, Made},
+    controller::{Controller, Made},
     coverage::{self, Account, SourceState, Statements},
     definitions::Definitions,
     detach::detach,
     folders, full_tables,
+    hooker::Hooker,
     life::Life,
     losses::{InUse, Loss},
     metrics::Metrics,
@@ -78,7 +83,7 @@ pub fn run(cli: &Cli) -> Result<Exit> {
     let is_keeping_up = readiness.condition("the spool takes verdicts");
     is_keeping_up.set(true);
 
-    let TakenUp { witness, control, kept_sizes, definitions } =
+    let TakenUp { witness, control, hooking, kept_sizes, definitions } =
         take_up(&config, &boot, settings::kernel(&config.connections), &metrics, is_keeping_up)?;
     tell_kept_sizes(&config, &kept_sizes);
     control.set_deny_unknown_endpoints(config.endpoints.unknown_endpoints == UnknownEndpoints::Deny);
@@ -92,8 +97,13 @@ pub fn run(cli: &Cli) -> Result<Exit> {
         startup_taint::lift_when_ready(key, config.node.clone(), ApiServer::infer()?, readiness, shutdown.clone())
             .context("cannot start the thread that takes the taint off the node")?;
     }
+    let (changes, told) = mpsc::channel();
+    let of_hooks = Teller::new(&changes, "what puts hooks on interfaces");
+    let hooker = Hooker::start(hooking, move |outcome| of_hooks.tell(Change::Hooked(outcome)))
+        .context("cannot start the thread that puts hooks on interfaces")?;
     let controller = Controller {
         control,
+        hooker,
         definitions,
         metrics,
         node: config.node.clone(),
@@ -116,7 +126,7 @@ pub fn run(cli: &Cli) -> Result<Exit> {
         listen = %server.local_addr(),
         "agent started"
     );
-    let result = work(&config, controller, witness, &shutdown, || {
+    let result = work(&config, (changes, told), controller, witness, &shutdown, || {
         journal.coverage(coverage::agent_stopped(started_us));
     });
     tracing::info!("agent stopped; enforcement stays in place");
@@ -127,6 +137,7 @@ pub fn run(cli: &Cli) -> Result<Exit> {
 pub(crate) struct TakenUp {
     pub(crate) witness: Witness,
     pub(crate) control: Control,
+    pub(crate) hooking: Hooking,
     pub(crate) kept_sizes: Vec<KeptSize>,
     pub(crate) definitions: Arc<Definitions>,
 }
@@ -158,7 +169,7 @@ pub(crate) fn take_up(
     // The folder may come with the first pod.
     let endpoints = fs::read_dir(&config.endpoints.netns).map_or(0, Iterator::count);
     let options = podwitness_datapath::Options { settings, ..settings::datapath(config, endpoints) };
-    let Datapath { control, outlet, kept_sizes, is_taken_over } = Datapath::open(&options)?;
+    let Datapath { control, hooking, outlet, kept_sizes, is_taken_over } = Datapath::open(&options)?;
     let keep = || format!("cannot note in {} that the spool is in use", state_folder.display());
     let mut in_use = InUse::find(&state_folder).with_context(keep)?;
     let loss = Loss::of(&recovered, definitions.are_lost(), in_use.is_noted());
@@ -203,7 +214,7 @@ pub(crate) fn take_up(
         tracing::warn!("the agent before had not ended in good order");
         witness.journal().coverage(crash.row());
     }
-    Ok(TakenUp { witness, control, kept_sizes, definitions })
+    Ok(TakenUp { witness, control, hooking, kept_sizes, definitions })
 }
 
 /// Opens the spool; `boot` is the kernel's own name of this life of it.
@@ -251,25 +262,24 @@ fn tell_kept_sizes(config: &Config, kept_sizes: &[KeptSize]) {
 /// `say_stopped` has the last word in the journal.
 fn work(
     config: &Config,
+    (changes, told): (Sender<Change>, Receiver<Change>),
     controller: Controller,
     witness: Witness,
     shutdown: &Shutdown,
     say_stopped: impl FnOnce(),
 ) -> Result<()> {
-    let (changes, told) = mpsc::channel();
-    let of_cluster = changes.clone();
-    // A receiver that is gone means that the agent is stopping.
-    let deliver = move |update| {
-        let _ = of_cluster.send(Change::Cluster(update));
-    };
+    let of_cluster = Teller::new(&changes, "what follows the cluster");
+    let deliver = move |update| of_cluster.tell(Change::Cluster(update));
     let _source = match &config.source {
         Source::Directory(folder) => (Some(DirectorySource::start(folder, deliver)?), None),
         Source::Kubernetes => (None, Some(KubernetesSource::start(&ApiServer::infer()?, deliver)?)),
     };
+    let of_node = Teller::new(&changes, "what looks for endpoints");
     let _discovery =
         Discovery::start(podwitness_endpoints::Options { netns: config.endpoints.netns.clone() }, move |snapshot| {
-            let _ = changes.send(Change::Endpoints(snapshot, Instant::now()));
+            of_node.tell(Change::Endpoints(snapshot, Instant::now()));
         })?;
+    drop(changes);
     thread::scope(|scope| {
         let witness = thread::Builder::new().name("witness".to_owned()).spawn_scoped(scope, || {
             let result = witness.run(shutdown);

@@ -25,7 +25,7 @@ use podwitness_endpoints::Endpoint;
 use podwitness_policy::{Cluster, Pod};
 
 use cluster::{NODE, Which, changed, is_local};
-use stages::{Applied, Cost};
+use stages::{Applied, Cost, HOOK};
 
 #[global_allocator]
 static ALLOCATOR: memory::Counting = memory::Counting;
@@ -36,6 +36,8 @@ const BPFFS: &str = "/run/bpf";
 const REPEATED: usize = 40;
 /// The time between changes of policies, so that none has to do with the one before.
 const APART: Duration = Duration::from_millis(100);
+/// After this time the hooks of a pod that came are being put on, which takes longer.
+const BEGUN: Duration = Duration::from_millis(5);
 /// How often pods come and go in the storm, and for how long.
 const EVERY: Duration = Duration::from_millis(10);
 const STORM: usize = 1000;
@@ -133,6 +135,8 @@ struct Bench<'a> {
     cluster: Arc<Cluster>,
     endpoints: Vec<Endpoint>,
     changes: u64,
+    /// Hooks that came while something else was waited for.
+    hooked: VecDeque<Applied>,
 }
 
 impl Bench<'_> {
@@ -146,13 +150,29 @@ impl Bench<'_> {
         Ok(())
     }
 
-    fn wait(&self) -> Result<Applied> {
+    fn wait(&mut self) -> Result<Applied> {
         loop {
-            let applied = self.applied.recv_timeout(Duration::from_secs(60)).context("the controller does nothing")?;
+            let applied = self.next()?;
             if applied.changes >= self.changes {
                 return Ok(applied);
             }
+            if applied.steps.contains_key(HOOK) {
+                self.hooked.push_back(applied);
+            }
         }
+    }
+
+    fn wait_for_hooks(&mut self) -> Result<Applied> {
+        loop {
+            let applied = self.hooked.pop_front().map_or_else(|| self.next(), Ok)?;
+            if applied.steps.contains_key(HOOK) {
+                return Ok(applied);
+            }
+        }
+    }
+
+    fn next(&self) -> Result<Applied> {
+        self.applied.recv_timeout(Duration::from_secs(60)).context("the controller does nothing")
     }
 
     fn tell_endpoints(&mut self) -> Result<()> {
@@ -200,7 +220,7 @@ fn measure(number: usize, pods: usize, applied: &Receiver<Applied>) -> Result<Ve
     );
     let before = memory::in_use();
     let agent = Agent::start(&Path::new(BPFFS).join(number.to_string()), folder.path(), NODE)?;
-    let mut bench = Bench { agent, applied, cluster, endpoints, changes: 0 };
+    let mut bench = Bench { agent, applied, cluster, endpoints, changes: 0, hooked: VecDeque::new() };
     let mut first = Times::default();
     bench.tell_endpoints()?;
     bench.change(&mut first, |_| {})?;
@@ -257,7 +277,7 @@ fn measure(number: usize, pods: usize, applied: &Receiver<Applied>) -> Result<Ve
         let policy = cluster::front_for(0, repetition % 2, change);
         cluster.policies.insert(policy);
     })?;
-    let (mut times, mut without_hooks) = (Times::default(), Times::default());
+    let (mut times, mut meanwhile) = (Times::default(), Times::default());
     for repetition in 0..REPEATED {
         let which = Which { namespace: repetition % namespaces, number: 300 + repetition };
         let pod = cluster::pod(which, 0);
@@ -265,16 +285,21 @@ fn measure(number: usize, pods: usize, applied: &Receiver<Applied>) -> Result<Ve
         bench.change(&mut Times::default(), |cluster| add(cluster, which, 0))?;
         bench.endpoints.push(endpoint);
         thread::sleep(APART);
+        bench.hooked.clear();
         let told = Instant::now();
         bench.tell_endpoints()?;
-        let applied = bench.wait()?;
-        let of_hooks = applied.steps.get("hook").map_or(Duration::ZERO, |cost| cost.wall);
-        without_hooks.walls.push(applied.at.saturating_duration_since(told).saturating_sub(of_hooks));
-        times.add(told, applied);
+        thread::sleep(BEGUN);
+        bench.change(&mut meanwhile, |cluster| {
+            for policy in cluster::policies(0, 2000 + u16::try_from(repetition).expect("there are few")) {
+                cluster.policies.insert(policy);
+            }
+        })?;
+        times.add(told, bench.wait_for_hooks()?);
     }
     times.print("local pod added");
+    meanwhile.print("policy meanwhile");
     kinds.push(("local pod added", times));
-    kinds.push(("its policy, before hooks", without_hooks));
+    kinds.push(("policy meanwhile", meanwhile));
     let times = storm(&mut bench, namespaces)?;
     kinds.push(("storm", times));
     bench.agent.stop()?;

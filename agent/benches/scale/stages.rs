@@ -1,4 +1,4 @@
-//! How long the controller takes for each of its steps, from the spans in which it does them.
+//! How long the controller takes for each of its steps, and the hooker beside it, from the spans in which they do them.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -12,12 +12,14 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// The span around all the others.
-const WHOLE: &str = "apply";
+/// The controller's span around its others.
+const APPLY: &str = "apply";
+/// The hooker's span.
+pub(crate) const HOOK: &str = "hook";
 
-/// The present was put in force once.
+/// The present was put in force once, or interfaces have their hooks.
 pub(crate) struct Applied {
-    /// How many changes the controller had learnt.
+    /// How many changes the controller had learnt; 0 where it is about hooks.
     pub(crate) changes: u64,
     /// When it was done.
     pub(crate) at: Instant,
@@ -84,7 +86,7 @@ impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Steps {
         };
         let cost = Cost { wall: at - wall, cpu: cpu().saturating_sub(cpu_before) };
         DONE.with_borrow_mut(|done| done.insert(span.name(), cost));
-        if span.name() == WHOLE {
+        if [APPLY, HOOK].contains(&span.name()) {
             let changes = span.extensions().get::<Changes>().map_or(0, |changes| changes.0);
             // Nobody listens any more at the end.
             let _ = self.sender.send(Applied { changes, at, steps: DONE.take() });

@@ -1,19 +1,14 @@
-//! The half that says what is in force, and where.
+//! The part that says what is in force.
 
 use std::{
-    fs::File,
     sync::Arc,
     thread::{self, JoinHandle},
 };
 
-use aya::Ebpf;
-use nix::fcntl::Flock;
-
 use crate::{
-    Error, HookFault, Interface, Tables,
+    Error, Tables,
     grace::Grace,
-    hooks::Hooks,
-    older::Carry,
+    pins::Lock,
     shared_state::SharedState,
     slots::{AddressEdits, Slots},
 };
@@ -33,19 +28,14 @@ impl Next {
     }
 }
 
-/// Puts policy in force and hooks on interfaces.
+/// Puts policy in force.
 pub struct Control {
-    pub(crate) programs: Ebpf,
     pub(crate) slots: Slots,
-    pub(crate) hooks: Hooks,
     pub(crate) state: Arc<SharedState>,
     pub(crate) grace: Arc<Grace>,
     /// Waits until no program reads by the slot that went out of force last; none where that was so at once.
     pub(crate) leaving: Option<JoinHandle<Result<(), Error>>>,
-    /// The connections of an older layout, until no hook runs its programs any more.
-    pub(crate) carry: Option<Carry>,
-    /// Held as long as the agent lives, against a second one on the same pins.
-    pub(crate) _lock: Flock<File>,
+    pub(crate) _lock: Lock,
 }
 
 impl Control {
@@ -111,35 +101,5 @@ impl Control {
     /// Says what an endpoint whose pod is not known may do: everything, or nothing.
     pub fn set_deny_unknown_endpoints(&self, deny: bool) {
         self.state.set_deny_unknown_endpoints(deny);
-    }
-
-    /// Whether both hooks of an interface that has hooks now were on before it was given any here: an agent before has left
-    /// them, and nobody has taken them away since.
-    pub fn had_hooks(&self, interface: u32) -> bool {
-        self.hooks.were_on(interface)
-    }
-
-    /// Has hooks on these interfaces and on no other, and returns those that could not be hooked. The tables in force
-    /// should know their endpoints.
-    ///
-    /// Where hooks still run the programs of an older layout, connections are carried over before and after the
-    /// programs are replaced.
-    pub fn set_hooks(&mut self, interfaces: &[Interface]) -> Result<Vec<HookFault>, Error> {
-        if let Some(carry) = &mut self.carry {
-            carry.ahead()?;
-        }
-        let faults = self.hooks.set(&mut self.programs, interfaces)?;
-        if let Some(carry) = &mut self.carry {
-            self.grace.wait()?;
-            carry.rest()?;
-            if !self.hooks.keeps_links_of(&faults)? {
-                carry.finish();
-                self.carry = None;
-            }
-        }
-        if faults.is_empty() && self.hooks.are_all_replaced() {
-            self.grace.set_hooks_tell();
-        }
-        Ok(faults)
     }
 }

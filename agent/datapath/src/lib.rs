@@ -16,7 +16,7 @@
 //! On kernels without `tcx` the hooks are filters of the interface instead of links, which need no pin.
 //!
 //! [`Datapath::open`] takes over what is there: the maps keep their contents, and each link gets the new program in one
-//! step. The halves that it opens can be used by different threads: [`Control`] says what is in force and where,
+//! step. The parts that it opens can be used by different threads: [`Control`] says what is in force, [`Hooking`] where, and
 //! [`Outlet`] brings out what happened.
 
 mod bpf;
@@ -28,6 +28,7 @@ mod denials;
 mod detach;
 mod error;
 mod grace;
+mod hooking;
 mod hooks;
 mod layout1;
 mod load;
@@ -47,6 +48,7 @@ pub use counters::Counters;
 pub use denials::{DenialRecord, LossRecord};
 pub use detach::{detach, unhook};
 pub use error::Error;
+pub use hooking::Hooking;
 pub use hooks::{Attachment, HookError, HookFault, Interface};
 pub use load::{Datapath, KeptSize, Options};
 pub use outlet::{Outlet, Sweep};

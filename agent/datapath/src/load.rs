@@ -10,7 +10,7 @@ use aya::{
 use podwitness_wire::{Connection, ConnectionKey, DenialKey, Event, Settings, names};
 
 use crate::{
-    Control, Error, Outlet,
+    Control, Error, Hooking, Outlet,
     denials::Counted,
     grace::Grace,
     hooks::{Attachment, Hooks},
@@ -39,10 +39,12 @@ pub struct Options {
     pub attachment: Attachment,
 }
 
-/// The two halves of an open datapath.
+/// The parts of an open datapath.
 pub struct Datapath {
-    /// What is in force, and where.
+    /// What is in force.
     pub control: Control,
+    /// Where.
+    pub hooking: Hooking,
     /// What happened.
     pub outlet: Outlet,
     /// The maps that were there already with another size than the options say.
@@ -68,7 +70,7 @@ impl Datapath {
     /// Maps that are there keep their contents and their size: a size that was changed in the configuration holds from
     /// the next time that they are made. Of maps of an older layout, the connections are carried over and the records
     /// brought out to their end, while enforcement goes on by the old programs until
-    /// [`Control::set_hooks`] replaces them.
+    /// [`Hooking::set`] replaces them.
     ///
     /// # Errors
     ///
@@ -159,8 +161,9 @@ impl Datapath {
         let outlet =
             Outlet { records, hand_over, sweep, learn, counters, connection_capacity, grace: Arc::clone(&grace) };
         let hooks = Hooks::new(pins, options.attachment)?;
-        let control = Control { programs, slots, hooks, state, grace, leaving: None, carry, _lock: lock };
-        Ok(Self { control, outlet, kept_sizes: kept_sizes.collect(), is_taken_over })
+        let hooking = Hooking { programs, hooks, grace: Arc::clone(&grace), carry, _lock: Arc::clone(&lock) };
+        let control = Control { slots, state, grace, leaving: None, _lock: lock };
+        Ok(Self { control, hooking, outlet, kept_sizes: kept_sizes.collect(), is_taken_over })
     }
 }
 

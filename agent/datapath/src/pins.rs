@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use nix::{
@@ -23,6 +24,10 @@ pub fn has_maps(bpffs: &Path) -> bool {
     let pins = Pins::new(bpffs);
     [pins.maps(), pins.first_maps()].iter().any(|maps| maps.join(names::CONNECTIONS).exists())
 }
+
+/// Holds pins against a second agent for as long as one of its clones lives. The kernel lets go of it when the process ends,
+/// however it ends.
+pub(crate) type Lock = Arc<Flock<File>>;
 
 /// The folders of the pins.
 #[derive(Clone, Debug)]
@@ -90,14 +95,14 @@ impl Pins {
         Ok(())
     }
 
-    /// Holds the pins against a second agent for as long as the lock lives. The kernel lets go of it when the process
-    /// ends, however it ends.
-    pub(crate) fn lock(&self) -> Result<Flock<File>, Error> {
+    /// Holds the pins against a second agent.
+    pub(crate) fn lock(&self) -> Result<Lock, Error> {
         let folder = File::open(&self.root).map_err(pin_error("open", &self.root))?;
-        Flock::lock(folder, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+        let lock = Flock::lock(folder, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
             nix::Error::EWOULDBLOCK => Error::InUse { path: self.root.clone() },
             errno => pin_error("lock", &self.root)(io::Error::from(errno)),
-        })
+        })?;
+        Ok(Arc::new(lock))
     }
 
     /// By which clsact filters are known to belong to these pins: the number of the folder, which no other one has as long

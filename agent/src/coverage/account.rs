@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use podwitness_datapath::{HookFault, Tables as KernelTables};
+use podwitness_datapath::{Interface, Tables as KernelTables};
 use podwitness_endpoints::{Snapshot, Unhooked};
 use podwitness_policy::{Cluster, Endpoint, Pod};
 use podwitness_runtime::exit::sentence;
@@ -20,6 +20,7 @@ use podwitness_spool::{
 use podwitness_wire::{Verdict, endpoint_flags};
 
 use super::Journal;
+use crate::hooker::Hooked;
 
 /// `reason` of a pod that has the node's network.
 const HOST_NETWORK: &str = "host-network";
@@ -49,10 +50,8 @@ pub(crate) struct InForce<'a> {
     pub(crate) revision: i64,
     /// What the kernel decides by.
     pub(crate) tables: &'a KernelTables,
-    /// The interfaces without hooks; the others have them.
-    pub(crate) faults: &'a [HookFault],
-    /// Whether an interface had its hooks from an agent before.
-    pub(crate) had_hooks: &'a dyn Fn(u32) -> bool,
+    /// What was hooked. Of an interface that is not in it nothing is known yet.
+    pub(crate) hooked: &'a Hooked,
 }
 
 /// `detail` of an endpoint whose hooks an agent before has left.
@@ -151,14 +150,15 @@ impl Account {
 
     /// Takes in what is in force.
     pub(crate) fn enforced(&mut self, now_us: i64, in_force: InForce<'_>) {
-        let InForce { revision, tables, faults, had_hooks } = in_force;
+        let InForce { revision, tables, hooked } = in_force;
         let flags: BTreeMap<u32, u32> = tables.endpoints.iter().map(|(index, entry)| (*index, entry.flags)).collect();
         for (&index, tracked) in &mut self.endpoints {
             let flags = flags.get(&index).copied().unwrap_or(0);
             let mode = if flags & endpoint_flags::AUDIT != 0 { WitnessMode::Audit } else { WitnessMode::Enforce };
-            let cause = faults.iter().find(|fault| fault.interface.index == index).map(|fault| sentence(&fault.cause));
             if !tracked.is_hooked() {
-                if let Some(cause) = cause {
+                let interface = Interface { index, name: tracked.interface_name.clone() };
+                if let Some(fault) = hooked.faults.iter().find(|fault| fault.interface == interface) {
+                    let cause = sentence(&fault.cause);
                     let standing = Standing::Unhooked { cause: cause.clone() };
                     if tracked.standing != standing {
                         let record = tracked.record(index, now_us, CoverageEvent::EndpointUnhooked);
@@ -167,10 +167,13 @@ impl Account {
                     }
                     continue;
                 }
+                if !hooked.interfaces.contains(&interface) {
+                    continue;
+                }
                 let record = tracked.record(index, now_us, CoverageEvent::EndpointAttached);
                 let is_known = tracked.pod.is_some();
                 let unknown_endpoints = if is_known { 0 } else { self.unknown_endpoints.number().into() };
-                let detail = if had_hooks(index) { HAD_HOOKS.to_owned() } else { String::new() };
+                let detail = if hooked.had_hooks.contains(&index) { HAD_HOOKS.to_owned() } else { String::new() };
                 self.journal.coverage(Coverage {
                     detail,
                     mode: mode.number().into(),

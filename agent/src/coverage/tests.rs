@@ -12,6 +12,7 @@ use podwitness_spool::{
 use podwitness_wire::{EndpointEntry, Verdict, endpoint_flags};
 
 use super::{Account, InForce, Journal, Seen, Statements, journal::MOST_BYTES};
+use crate::hooker::Hooked;
 
 fn taken(journal: &Journal) -> Vec<Record> {
     let records = journal.oldest(usize::MAX);
@@ -44,6 +45,8 @@ struct Node {
     pod: Option<ObjectName>,
     /// Whether an agent before has left the hooks.
     had_hooks: bool,
+    /// Whether anything was said of hooks for it.
+    are_hooks_tried: bool,
 }
 
 const NOW: i64 = 1_000_000_000;
@@ -64,6 +67,7 @@ impl Node {
             snapshot: Snapshot { endpoints: vec![endpoint], ..Snapshot::default() },
             pod: None,
             had_hooks: false,
+            are_hooks_tried: true,
         }
     }
 
@@ -75,11 +79,11 @@ impl Node {
     }
 
     /// What is said when it is learnt, and a microsecond later put in force, as `kind event since`.
-    fn apply(&mut self, now: i64, flags: u32, faults: &[HookFault]) -> Vec<(&'static str, Option<i64>)> {
+    fn apply(&mut self, now: i64, flags: u32, faults: Vec<HookFault>) -> Vec<(&'static str, Option<i64>)> {
         self.records(now, flags, faults).iter().map(|row| (word(row), row.since_us)).collect()
     }
 
-    fn records(&mut self, now: i64, flags: u32, faults: &[HookFault]) -> Vec<Coverage> {
+    fn records(&mut self, now: i64, flags: u32, faults: Vec<HookFault>) -> Vec<Coverage> {
         let endpoints: Vec<_> = self
             .snapshot
             .endpoints
@@ -100,8 +104,13 @@ impl Node {
         self.account.learn(now, seen);
         let entry = EndpointEntry { flags, ..EndpointEntry::default() };
         let tables = KernelTables { endpoints: [(7, entry)].into_iter().collect(), ..KernelTables::default() };
-        self.account
-            .enforced(now + 1, InForce { revision: 3, tables: &tables, faults, had_hooks: &|_| self.had_hooks });
+        let interface = Interface { index: 7, name: "veth7".to_owned() };
+        let hooked = Hooked {
+            interfaces: (faults.is_empty() && self.are_hooks_tried).then_some(interface).into_iter().collect(),
+            faults,
+            had_hooks: self.had_hooks.then_some(7).into_iter().collect(),
+        };
+        self.account.enforced(now + 1, InForce { revision: 3, tables: &tables, hooked: &hooked });
         coverage(&self.journal)
     }
 }
@@ -127,9 +136,18 @@ fn pod(name: &str, uid: &str, host_network: bool) -> Pod {
 const KNOWN: u32 = endpoint_flags::KNOWN;
 
 #[test]
+fn nothing_is_said_of_an_endpoint_before_its_hooks_were_tried() {
+    let mut node = Node { are_hooks_tried: false, ..Node::new().known("1") };
+    assert_eq!(node.apply(NOW + 10, KNOWN, vec![]), []);
+    node.are_hooks_tried = true;
+    let told = [("endpoint-attached", Some(NOW)), ("endpoint-enforced", Some(NOW + 21))];
+    assert_eq!(node.apply(NOW + 20, KNOWN, vec![]), told);
+}
+
+#[test]
 fn a_pod_known_beforehand_is_attached_and_enforced_and_later_gone() {
     let mut node = Node::new().known("1");
-    let first = node.records(NOW + 10, KNOWN, &[]);
+    let first = node.records(NOW + 10, KNOWN, vec![]);
     let [attached, enforced] = &first[..] else { panic!("{first:#?}") };
     assert_eq!((word(attached), attached.since_us, attached.time_us), ("endpoint-attached", Some(NOW), NOW + 11));
     assert_eq!((word(enforced), enforced.since_us), ("endpoint-enforced", Some(NOW + 11)));
@@ -139,19 +157,19 @@ fn a_pod_known_beforehand_is_attached_and_enforced_and_later_gone() {
         assert_eq!((&row.addresses, row.policy_revision), (&vec![vec![10, 0, 0, 7]], 3));
         assert_eq!((row.mode, row.unknown_endpoints), (1, 0));
     }
-    assert_eq!(node.apply(NOW + 20, KNOWN, &[]), []);
+    assert_eq!(node.apply(NOW + 20, KNOWN, vec![]), []);
     node.snapshot.endpoints.clear();
-    assert_eq!(node.apply(NOW + 30, KNOWN, &[]), [("endpoint-detached", Some(NOW + 11))]);
+    assert_eq!(node.apply(NOW + 30, KNOWN, vec![]), [("endpoint-detached", Some(NOW + 11))]);
 }
 
 #[test]
 fn a_pod_known_later_says_how_long_it_was_not_and_what_decided_meanwhile() {
     let mut node = Node::new();
-    let attached = node.records(NOW + 10, 0, &[]);
+    let attached = node.records(NOW + 10, 0, vec![]);
     assert_eq!((attached.len(), word(&attached[0]), attached[0].pod.as_str()), (1, "endpoint-attached", ""));
     assert_eq!(attached[0].unknown_endpoints, u32::from(Verdict::Allow.number()));
     let mut node = node.known("1");
-    let known = node.records(NOW + 500, KNOWN, &[]);
+    let known = node.records(NOW + 500, KNOWN, vec![]);
     let told: Vec<_> = known.iter().map(|row| (word(row), row.since_us, row.time_us)).collect();
     assert_eq!(
         told,
@@ -161,15 +179,15 @@ fn a_pod_known_later_says_how_long_it_was_not_and_what_decided_meanwhile() {
 
     // The tables that know it may not be the ones in force.
     let mut node = Node::new().known("1");
-    assert_eq!(node.apply(NOW + 10, 0, &[]), [("endpoint-attached", Some(NOW))]);
-    assert_eq!(node.apply(NOW + 20, KNOWN, &[]), [("endpoint-enforced", Some(NOW + 11))]);
+    assert_eq!(node.apply(NOW + 10, 0, vec![]), [("endpoint-attached", Some(NOW))]);
+    assert_eq!(node.apply(NOW + 20, KNOWN, vec![]), [("endpoint-enforced", Some(NOW + 11))]);
 }
 
 #[test]
 fn hooks_that_an_agent_before_has_left_are_told_apart_from_new_ones() {
     for (had_hooks, detail) in [(false, ""), (true, "its hooks were on already")] {
         let mut node = Node { had_hooks, ..Node::new().known("1") };
-        let rows = node.records(NOW + 10, KNOWN, &[]);
+        let rows = node.records(NOW + 10, KNOWN, vec![]);
         assert_eq!(word(&rows[0]), "endpoint-attached");
         assert!(rows[0].detail.starts_with(detail) && rows[0].detail.is_empty() != had_hooks, "{rows:?}");
     }
@@ -178,16 +196,16 @@ fn hooks_that_an_agent_before_has_left_are_told_apart_from_new_ones() {
 #[test]
 fn a_pod_that_is_known_no_more_and_one_in_its_place_are_told() {
     let mut node = Node::new().known("1");
-    node.apply(NOW + 10, KNOWN, &[]);
+    node.apply(NOW + 10, KNOWN, vec![]);
     node.pod = None;
-    assert_eq!(node.apply(NOW + 20, 0, &[]), [("endpoint-unknown", Some(NOW + 11))]);
+    assert_eq!(node.apply(NOW + 20, 0, vec![]), [("endpoint-unknown", Some(NOW + 11))]);
     let mut node = node.known("1");
     assert_eq!(
-        node.apply(NOW + 30, KNOWN, &[]),
+        node.apply(NOW + 30, KNOWN, vec![]),
         [("endpoint-known", Some(NOW + 20)), ("endpoint-enforced", Some(NOW + 30))]
     );
     let mut node = node.known("2");
-    let rows = node.records(NOW + 40, KNOWN, &[]);
+    let rows = node.records(NOW + 40, KNOWN, vec![]);
     let told: Vec<_> = rows.iter().map(|row| (word(row), row.pod_uid.as_str())).collect();
     assert_eq!(told, [("endpoint-unknown", "1"), ("endpoint-known", "2"), ("endpoint-enforced", "2")]);
 }
@@ -195,26 +213,26 @@ fn a_pod_that_is_known_no_more_and_one_in_its_place_are_told() {
 #[test]
 fn a_mode_that_changes_is_told() {
     let mut node = Node::new().known("1");
-    node.apply(NOW + 10, KNOWN, &[]);
-    let audit = node.records(NOW + 20, KNOWN | endpoint_flags::AUDIT, &[]);
+    node.apply(NOW + 10, KNOWN, vec![]);
+    let audit = node.records(NOW + 20, KNOWN | endpoint_flags::AUDIT, vec![]);
     assert_eq!((audit.len(), word(&audit[0]), audit[0].mode), (1, "endpoint-enforced", 2));
-    assert_eq!(node.apply(NOW + 30, KNOWN | endpoint_flags::AUDIT, &[]), []);
+    assert_eq!(node.apply(NOW + 30, KNOWN | endpoint_flags::AUDIT, vec![]), []);
 }
 
 #[test]
 fn an_interface_without_hooks_is_told_once_with_the_cause_and_attached_when_it_has_them() {
     let mut node = Node::new().known("1");
     let interface = Interface { index: 7, name: "veth7".to_owned() };
-    let fault = HookFault { interface, cause: HookError::NoPriority };
-    let unhooked = node.records(NOW + 10, KNOWN, std::slice::from_ref(&fault));
+    let fault = || vec![HookFault { interface: interface.clone(), cause: HookError::NoPriority }];
+    let unhooked = node.records(NOW + 10, KNOWN, fault());
     assert_eq!((unhooked.len(), word(&unhooked[0]), unhooked[0].since_us), (1, "endpoint-unhooked", Some(NOW)));
     assert_eq!(
         (unhooked[0].reason.as_str(), unhooked[0].detail.as_str()),
         ("attach", "the filters of others leave no priority for ours")
     );
-    assert_eq!(node.apply(NOW + 20, KNOWN, &[fault]), []);
+    assert_eq!(node.apply(NOW + 20, KNOWN, fault()), []);
     assert_eq!(
-        node.apply(NOW + 30, KNOWN, &[]),
+        node.apply(NOW + 30, KNOWN, vec![]),
         [("endpoint-attached", Some(NOW + 11)), ("endpoint-enforced", Some(NOW + 31))]
     );
 }
@@ -232,7 +250,7 @@ fn what_cannot_have_hooks_at_all_is_told_and_so_is_its_end() {
     node.snapshot.unhooked.push(netkit);
     let on_host = pod("proxy", "9", true);
     node.cluster.pods.insert(on_host);
-    let rows = node.records(NOW + 10, 0, &[]);
+    let rows = node.records(NOW + 10, 0, vec![]);
     let told: Vec<_> =
         rows.iter().map(|row| (word(row), row.reason.as_str(), row.netns.as_str(), row.pod.as_str())).collect();
     assert_eq!(
@@ -240,11 +258,11 @@ fn what_cannot_have_hooks_at_all_is_told_and_so_is_its_end() {
         [("endpoint-unhooked", "netkit", "cni-9", ""), ("endpoint-unhooked", "host-network", "", "proxy")]
     );
     assert_eq!((rows[0].interface, rows[0].interface_name.as_str()), (None, "eth0"));
-    assert_eq!(node.apply(NOW + 20, 0, &[]), []);
+    assert_eq!(node.apply(NOW + 20, 0, vec![]), []);
     node.snapshot.unhooked.clear();
     node.cluster.pods = Objects::default();
     assert_eq!(
-        node.apply(NOW + 30, 0, &[]),
+        node.apply(NOW + 30, 0, vec![]),
         [("endpoint-detached", Some(NOW + 10)), ("endpoint-detached", Some(NOW + 10))]
     );
 }
@@ -252,9 +270,9 @@ fn what_cannot_have_hooks_at_all_is_told_and_so_is_its_end() {
 #[test]
 fn an_index_that_another_namespace_has_now_is_another_endpoint() {
     let mut node = Node::new().known("1");
-    node.apply(NOW + 10, KNOWN, &[]);
+    node.apply(NOW + 10, KNOWN, vec![]);
     node.snapshot.endpoints[0].name = "cni-8".to_owned();
-    let events: Vec<_> = node.apply(NOW + 20, KNOWN, &[]).into_iter().map(|(event, _)| event).collect();
+    let events: Vec<_> = node.apply(NOW + 20, KNOWN, vec![]).into_iter().map(|(event, _)| event).collect();
     assert_eq!(events, ["endpoint-detached", "endpoint-attached", "endpoint-enforced"]);
 }
 

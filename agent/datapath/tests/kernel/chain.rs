@@ -66,7 +66,7 @@ fn who_comes_first_decides_and_ours_come_first() {
             let other0 = index("other0");
             let mut kernel = Kernel::with(&by(attachment));
             kernel.activate(&World { interface: host.index, ..World::isolated() });
-            assert!(kernel.control.set_hooks(slice::from_ref(&host)).unwrap().is_empty());
+            assert!(kernel.hooking.set(slice::from_ref(&host)).unwrap().is_empty());
             let family = families()[0];
             let mut port = 50_000;
             let mut allowed = || {
@@ -157,7 +157,7 @@ fn two_agents_with_pins_of_their_own_let_pass_what_both_allow() {
             let mut agents = [by(attachment), elsewhere.clone()].map(|options| Datapath::open(&options).unwrap());
             for agent in &mut agents {
                 agent.control.activate(&world(true).tables()).unwrap();
-                assert!(agent.control.set_hooks(slice::from_ref(&host)).unwrap().is_empty());
+                assert!(agent.hooking.set(slice::from_ref(&host)).unwrap().is_empty());
             }
             let wire = Wire::new(HOST);
             let mut port = 50_000;

@@ -11,7 +11,7 @@ use aya::{
     programs::{SchedClassifier, TestRun as _, TestRunOptions},
 };
 use podwitness_datapath::{
-    Attachment, Control, Counters, Datapath, DenialRecord, LossRecord, Options, Outlet, Position, Sweep,
+    Attachment, Control, Counters, Datapath, DenialRecord, Hooking, LossRecord, Options, Outlet, Position, Sweep,
 };
 use podwitness_wire::{
     Connection, ConnectionKey, ConnectionTimeouts, Counter, Denial, DenialKey, Direction, Event, EventKind, LAYOUT,
@@ -114,6 +114,7 @@ fn packets(direction: Direction) -> Counter {
 
 pub(crate) struct Kernel {
     pub(crate) control: Control,
+    pub(crate) hooking: Hooking,
     pub(crate) outlet: Outlet,
     programs: Ebpf,
     position: Position,
@@ -139,7 +140,7 @@ impl Kernel {
     }
 
     pub(crate) fn with(options: &Options) -> Self {
-        let Datapath { control, outlet, .. } = Datapath::open(options).unwrap();
+        let Datapath { control, hooking, outlet, .. } = Datapath::open(options).unwrap();
         let mut loader = EbpfLoader::new();
         for name in names::MAPS {
             loader.map_pin_path(name, maps(&options.bpffs).join(name));
@@ -152,6 +153,7 @@ impl Kernel {
             position: outlet.acknowledged(),
             counters: outlet.counters().unwrap(),
             control,
+            hooking,
             outlet,
             programs,
             drained_losses: 0,

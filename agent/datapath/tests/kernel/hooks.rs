@@ -32,7 +32,7 @@ pub(crate) fn by(attachment: Attachment) -> Options {
 /// A new agent that has hooked the interfaces.
 pub(crate) fn agent(attachment: Attachment, interfaces: &[Interface]) -> Datapath {
     let mut datapath = Datapath::open(&by(attachment)).unwrap();
-    let faults = datapath.control.set_hooks(interfaces).unwrap();
+    let faults = datapath.hooking.set(interfaces).unwrap();
     assert!(faults.is_empty(), "{faults:?}");
     datapath
 }
@@ -111,9 +111,9 @@ fn the_filters_of_an_interface_that_is_not_wanted_any_more_are_taken_away() {
     isolated(|| {
         let (first, second) = (veth("host0"), veth("host1"));
         let mut datapath = agent(Attachment::Clsact, &[first.clone(), second.clone()]);
-        assert!(datapath.control.set_hooks(slice::from_ref(&second)).unwrap().is_empty());
+        assert!(datapath.hooking.set(slice::from_ref(&second)).unwrap().is_empty());
         assert_eq!((links("host0"), owners("host1")), ([vec![], vec![]], vec![Owner::ThisAgent]));
-        assert!(datapath.control.set_hooks(&[first, second.clone()]).unwrap().is_empty());
+        assert!(datapath.hooking.set(&[first, second.clone()]).unwrap().is_empty());
         drop(datapath);
         // The next agent finds those of the last one.
         drop(agent(Attachment::Clsact, &[second]));
@@ -166,13 +166,13 @@ fn hooks_that_somebody_took_away_are_put_back() {
         let mut datapath = agent(Attachment::Clsact, slice::from_ref(&interface));
         run("tc qdisc delete dev host0 clsact");
         assert_eq!(links("host0"), [[], []]);
-        assert!(datapath.control.set_hooks(slice::from_ref(&interface)).unwrap().is_empty());
+        assert!(datapath.hooking.set(slice::from_ref(&interface)).unwrap().is_empty());
         assert_eq!(owners("host0"), [Owner::ThisAgent]);
 
         // Another interface with the same name and index.
         run("ip link delete host0");
         run(&format!("ip link add host0 index {} type veth peer name host0-pod", interface.index));
-        assert!(datapath.control.set_hooks(slice::from_ref(&interface)).unwrap().is_empty());
+        assert!(datapath.hooking.set(slice::from_ref(&interface)).unwrap().is_empty());
         assert_eq!(owners("host0"), [Owner::ThisAgent]);
     });
 }
@@ -184,10 +184,10 @@ fn an_interface_that_vanishes_leaves_nothing_in_the_way() {
             let first = veth("host0");
             let mut datapath = agent(attachment, slice::from_ref(&first));
             run("ip link delete host0");
-            let faults = datapath.control.set_hooks(slice::from_ref(&first)).unwrap();
+            let faults = datapath.hooking.set(slice::from_ref(&first)).unwrap();
             assert_eq!(faults.len(), 1);
             assert_eq!(faults[0].cause.to_string(), "cannot attach to the interface: No such device (os error 19)");
-            assert!(datapath.control.set_hooks(&[]).unwrap().is_empty());
+            assert!(datapath.hooking.set(&[]).unwrap().is_empty());
             drop(datapath);
             detach(folder().as_ref()).unwrap();
         }
@@ -216,7 +216,7 @@ fn detach_and_letting_go_leave_what_others_have_there() {
                 assert_eq!(links("host0").map(|links| links.len()), [places.len() + 1; 2]);
                 assert_eq!(owners("host0")[0], Owner::ThisAgent, "ours come first");
                 if lets_go {
-                    assert!(datapath.control.set_hooks(&[]).unwrap().is_empty());
+                    assert!(datapath.hooking.set(&[]).unwrap().is_empty());
                     drop(datapath);
                 } else {
                     drop(datapath);
@@ -238,7 +238,7 @@ fn the_programs_of_an_agent_with_other_pins_are_named_as_such() {
             let alone = links("host0");
             let elsewhere = Options { bpffs: "/run/bpf/elsewhere".into(), ..by(attachment) };
             let mut second = Datapath::open(&elsewhere).unwrap();
-            assert!(second.control.set_hooks(slice::from_ref(&interface)).unwrap().is_empty());
+            assert!(second.hooking.set(slice::from_ref(&interface)).unwrap().is_empty());
             assert_eq!(owners("host0"), [Owner::AnotherAgent, Owner::ThisAgent]);
             drop(second);
             detach(&elsewhere.bpffs).unwrap();

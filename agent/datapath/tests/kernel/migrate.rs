@@ -162,13 +162,13 @@ fn upgrade_under_traffic(is_open: bool) -> (BroughtOut, u64, [u64; 3]) {
         out.bring_out(&mut datapath.outlet);
         assert!(!out.handed_over, "the older programs are running");
         assert_eq!(datapath.control.activate(&world.tables()).unwrap(), GENERATION + 1);
-        assert!(datapath.control.set_hooks(std::slice::from_ref(&host)).unwrap().is_empty());
+        assert!(datapath.hooking.set(std::slice::from_ref(&host)).unwrap().is_empty());
         await_sent(&sent, 500);
         drop(datapath);
         let mut datapath = Datapath::open(&large).unwrap();
         assert_eq!(datapath.outlet.ring_id(), ring, "the older ring comes first");
         datapath.control.activate(&world.tables()).unwrap();
-        assert!(datapath.control.set_hooks(std::slice::from_ref(&host)).unwrap().is_empty());
+        assert!(datapath.hooking.set(std::slice::from_ref(&host)).unwrap().is_empty());
         let deadline = Instant::now() + DEADLINE;
         while !out.handed_over {
             assert!(Instant::now() < deadline);

@@ -144,7 +144,7 @@ fn hooks_are_on_both_directions_and_go_with_detach() {
     isolated(|| {
         let interface = veth("host0");
         let mut datapath = Datapath::open(&options()).unwrap();
-        assert!(datapath.control.set_hooks(std::slice::from_ref(&interface)).unwrap().is_empty());
+        assert!(datapath.hooking.set(std::slice::from_ref(&interface)).unwrap().is_empty());
         assert_eq!(names_on("host0"), hooked());
         drop(datapath);
         assert_eq!(names_on("host0"), hooked(), "hooks outlive the agent");
@@ -160,11 +160,11 @@ fn an_interface_that_is_not_wanted_any_more_is_let_go() {
     isolated(|| {
         let (first, second) = (veth("host0"), veth("host1"));
         let mut datapath = Datapath::open(&options()).unwrap();
-        assert!(datapath.control.set_hooks(&[first.clone(), second.clone()]).unwrap().is_empty());
-        assert!(datapath.control.set_hooks(std::slice::from_ref(&second)).unwrap().is_empty());
+        assert!(datapath.hooking.set(&[first.clone(), second.clone()]).unwrap().is_empty());
+        assert!(datapath.hooking.set(std::slice::from_ref(&second)).unwrap().is_empty());
         await_unhooked("host0");
         assert_eq!(names_on("host1"), hooked());
-        assert!(datapath.control.set_hooks(&[first, second]).unwrap().is_empty());
+        assert!(datapath.hooking.set(&[first, second]).unwrap().is_empty());
         assert_eq!(names_on("host0"), hooked());
     });
 }
@@ -175,7 +175,7 @@ fn an_interface_that_has_vanished_is_named_and_the_others_are_hooked() {
         let (vanished, stays) = (veth("host0"), veth("host1"));
         run("ip link delete host0");
         let mut datapath = Datapath::open(&options()).unwrap();
-        let faults = datapath.control.set_hooks(&[vanished.clone(), stays]).unwrap();
+        let faults = datapath.hooking.set(&[vanished.clone(), stays]).unwrap();
         assert_eq!(faults.len(), 1);
         assert_eq!(faults[0].interface, vanished);
         assert_eq!(faults[0].cause.to_string(), "cannot attach to the interface: No such device (os error 19)");
@@ -189,7 +189,7 @@ fn a_new_agents_programs_take_over_the_links() {
         let interface = veth("host0");
         let open = || {
             let mut datapath = Datapath::open(&options()).unwrap();
-            assert!(datapath.control.set_hooks(std::slice::from_ref(&interface)).unwrap().is_empty());
+            assert!(datapath.hooking.set(std::slice::from_ref(&interface)).unwrap().is_empty());
             datapath
         };
         let state = || {
@@ -214,7 +214,7 @@ fn a_pin_of_an_interface_that_is_gone_does_not_stand_in_the_way() {
         let first = veth("host0");
         drop({
             let mut datapath = Datapath::open(&options()).unwrap();
-            assert!(datapath.control.set_hooks(std::slice::from_ref(&first)).unwrap().is_empty());
+            assert!(datapath.hooking.set(std::slice::from_ref(&first)).unwrap().is_empty());
             datapath
         });
         run("ip link delete host0");
@@ -223,7 +223,7 @@ fn a_pin_of_an_interface_that_is_gone_does_not_stand_in_the_way() {
         let second = Interface { index: index("host1"), name: "host1".to_owned() };
         assert_eq!(second.index, first.index);
         let mut datapath = Datapath::open(&options()).unwrap();
-        assert!(datapath.control.set_hooks(&[second]).unwrap().is_empty());
+        assert!(datapath.hooking.set(&[second]).unwrap().is_empty());
         assert_eq!(names_on("host1"), hooked());
         let pins: Vec<PathBuf> =
             fs::read_dir(format!("{}/links", folder())).unwrap().map(|entry| entry.unwrap().path()).collect();

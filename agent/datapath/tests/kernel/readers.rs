@@ -58,7 +58,7 @@ fn offset(generation: u64) -> u32 {
 
 /// Has every hook, of which there are none, tell when it reads.
 fn trust(kernel: &mut Kernel) {
-    assert!(kernel.control.set_hooks(&[]).unwrap().is_empty());
+    assert!(kernel.hooking.set(&[]).unwrap().is_empty());
     kernel.drain();
 }
 

@@ -71,7 +71,7 @@ fn re_attach_under_traffic(attachment: Attachment, is_open: bool) {
     let tables = World { interface: host.index, ..world }.tables();
     let mut datapath = Datapath::open(&by(attachment)).unwrap();
     datapath.control.activate(&tables).unwrap();
-    assert!(datapath.control.set_hooks(std::slice::from_ref(&host)).unwrap().is_empty());
+    assert!(datapath.hooking.set(std::slice::from_ref(&host)).unwrap().is_empty());
     let mut datapath = Some(datapath);
     let stop = AtomicBool::new(false);
     let sent = thread::scope(|scope| {
@@ -79,11 +79,11 @@ fn re_attach_under_traffic(attachment: Attachment, is_open: bool) {
         for _ in 0..AGENTS {
             // The next agent opens when the last one is gone.
             drop(datapath.take());
-            let control = &mut datapath.insert(Datapath::open(&by(attachment)).unwrap()).control;
+            let hooking = &mut datapath.insert(Datapath::open(&by(attachment)).unwrap()).hooking;
             for name in 0..ATTACHMENTS_OF_EACH {
                 // What has another name is attached again: it may be another interface.
                 let host = Interface { index: host.index, name: format!("name{name}") };
-                assert!(control.set_hooks(&[host]).unwrap().is_empty());
+                assert!(hooking.set(&[host]).unwrap().is_empty());
             }
         }
         stop.store(true, Ordering::Release);

@@ -87,7 +87,7 @@ fn nothing_that_is_cut_short_anywhere_gets_through_a_hook() {
     isolated(|| {
         let host = quiet_veth();
         let mut kernel = Kernel::of(&World { interface: host.index, ..World::closed() });
-        assert!(kernel.control.set_hooks(&[host]).unwrap().is_empty());
+        assert!(kernel.hooking.set(&[host]).unwrap().is_empty());
         let (from_pod, to_pod) = (Wire::new(POD), Wire::new(HOST));
         let (mut sent, mut refused) = (0, 0);
         for frame in families().iter().flat_map(of_every_kind) {
@@ -119,7 +119,7 @@ fn enforcement_outlives_the_agent() {
         let host = quiet_veth();
         let family = families()[0];
         let mut kernel = Kernel::of(&World { interface: host.index, ..World::isolated() });
-        assert!(kernel.control.set_hooks(&[host]).unwrap().is_empty());
+        assert!(kernel.hooking.set(&[host]).unwrap().is_empty());
         drop(kernel);
 
         let wire = Wire::new(POD);
