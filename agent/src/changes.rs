@@ -14,7 +14,7 @@ pub(crate) enum Change {
     Cluster(Update),
     /// The node's endpoints, and when they were seen.
     Endpoints(Snapshot, Instant),
-    /// What has become of the hooks that were asked for last.
+    /// What has become of a request for hooks.
     Hooked(Result<Hooked, podwitness_datapath::Error>),
     /// This part tells nothing any more.
     Ended(&'static str),

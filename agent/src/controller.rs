@@ -123,10 +123,8 @@ struct Present {
     oldest_change: Option<Instant>,
     /// How many changes were learnt.
     changes: u64,
-    /// What is hooked, as far as that was told.
+    /// The newest answer to a request for hooks.
     hooked: Hooked,
-    /// Whether an interface has no hooks although it should.
-    lacks_hooks: bool,
 }
 
 impl Present {
@@ -143,23 +141,21 @@ impl Controller {
         while !shutdown.is_requested() {
             match changes.recv_timeout(PATIENCE) {
                 Ok(change) => {
+                    let before = present.changes;
                     self.learn(&mut present, change)?;
                     for change in changes.try_iter() {
                         self.learn(&mut present, change)?;
                     }
-                    is_tidy = false;
+                    is_tidy &= present.changes == before;
                 }
-                Err(RecvTimeoutError::Timeout) => {
-                    // What is not in force yet is asked for when it is.
-                    if present.lacks_hooks && present.oldest_change.is_none() {
-                        self.want_hooks(&present);
-                    }
-                    if !is_tidy && self.made.is_in_force && next_tidying <= Instant::now() {
-                        memory::give_back();
-                        is_tidy = true;
-                        next_tidying = Instant::now() + TIDY;
-                    }
+                Err(RecvTimeoutError::Timeout)
+                    if !is_tidy && self.made.is_in_force && next_tidying <= Instant::now() =>
+                {
+                    memory::give_back();
+                    is_tidy = true;
+                    next_tidying = Instant::now() + TIDY;
                 }
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(ControllerError::Deaf("whoever tells of changes"));
                 }
@@ -175,6 +171,13 @@ impl Controller {
                     tracing::error!(%error, "the present cluster is not in force; trying again");
                     shutdown.wait_timeout(PATIENCE);
                 }
+            }
+        }
+        // An endpoint that has got its hooks by now is told of before the agent says that it stops.
+        self.hooker.stop();
+        for change in changes.try_iter() {
+            if let Change::Hooked(outcome) = change {
+                self.learn_hooked(&mut present, outcome);
             }
         }
         Ok(())
@@ -241,8 +244,8 @@ impl Controller {
         let hooked = match outcome {
             Ok(hooked) => hooked,
             Err(error) => {
-                tracing::error!(%error, "not every interface has its hooks; trying again");
-                present.lacks_hooks = true;
+                tracing::error!(%error, "interfaces may be without hooks; trying again");
+                self.metrics.faults("hooks", 1);
                 self.hooks_on.set(false);
                 return;
             }
@@ -253,8 +256,7 @@ impl Controller {
         }
         self.metrics.endpoints(hooked.interfaces.len());
         self.metrics.faults("hooks", hooked.faults.len());
-        present.lacks_hooks = !hooked.faults.is_empty();
-        self.hooks_on.set(!present.lacks_hooks);
+        self.hooks_on.set(hooked.faults.is_empty());
         present.hooked = hooked;
         Step::Hooked.reached();
         // Otherwise it is said when they are.
@@ -289,8 +291,14 @@ impl Controller {
         let Some(cluster) = &update.cluster else { return Ok(()) };
         let _span = tracing::debug_span!("apply", changes = present.changes).entered();
         let endpoints = debug_span!("match").in_scope(|| self.endpoints(cluster, snapshot));
-        let seen =
-            Seen { since_us: present.endpoints_since_us, snapshot, endpoints: &endpoints, cluster, node: &self.node };
+        let seen = Seen {
+            since_us: present.endpoints_since_us,
+            snapshot,
+            endpoints: &endpoints,
+            cluster,
+            node: &self.node,
+            next_request: self.hooker.next_request(),
+        };
         debug_span!("account").in_scope(|| self.account.learn(now_us(), seen));
         let revision = self.make(cluster, snapshot, &endpoints);
         let generation = self.control.generation();
@@ -366,7 +374,7 @@ impl Controller {
     }
 
     /// Asks for hooks on the interfaces that are there, which the tables in force know.
-    fn want_hooks(&self, present: &Present) {
+    fn want_hooks(&mut self, present: &Present) {
         let Some(snapshot) = &present.endpoints else { return };
         let interface = |endpoint: &podwitness_endpoints::Endpoint| Interface {
             index: endpoint.interface,

@@ -2,58 +2,86 @@
 //! change of policy must not wait.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     io,
-    sync::mpsc::{self, Receiver, Sender},
+    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use podwitness_datapath::{Error, HookFault, Hooking, Interface};
 
+/// How long it is waited until what could not be hooked is tried again.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
+
 /// What has become of the interfaces that should have hooks.
 #[derive(Debug, Default)]
 pub(crate) struct Hooked {
-    /// Those that have them.
-    pub(crate) interfaces: BTreeSet<Interface>,
+    /// The request that this answers; 0 before the first. One that was overtaken by a newer one has no answer.
+    pub(crate) request: u64,
+    /// Those that have them, and whether they had them from an agent before.
+    pub(crate) interfaces: BTreeMap<Interface, bool>,
     /// The others.
     pub(crate) faults: Vec<HookFault>,
-    /// The indices of those that had them from an agent before.
-    pub(crate) had_hooks: BTreeSet<u32>,
+}
+
+/// Interfaces that should have hooks, by the number of the request.
+struct Request {
+    number: u64,
+    interfaces: Vec<Interface>,
 }
 
 /// Sees to it that the interfaces that were named last have hooks, and no others.
 pub(crate) struct Hooker {
-    wanted: Option<Sender<Vec<Interface>>>,
+    requests: Option<Sender<Request>>,
     thread: Option<JoinHandle<()>>,
+    asked: u64,
 }
 
 impl Hooker {
-    /// Starts the thread, which tells what it has done each time. It ends when this is dropped, and not in the middle.
+    /// Starts the thread, which tells what it has done each time, and tries again what it could not do.
     pub(crate) fn start(
         mut hooking: Hooking,
         tell: impl Fn(Result<Hooked, Error>) + Send + 'static,
     ) -> io::Result<Self> {
-        let (wanted, told) = mpsc::channel();
+        Self::with(move |interfaces| hook(&mut hooking, interfaces), tell)
+    }
+
+    fn with(
+        mut hook: impl FnMut(&[Interface]) -> Result<Hooked, Error> + Send + 'static,
+        tell: impl Fn(Result<Hooked, Error>) + Send + 'static,
+    ) -> io::Result<Self> {
+        let (requests, told) = mpsc::channel();
         let thread = thread::Builder::new().name("hooks".to_owned()).spawn(move || {
-            while let Some(interfaces) = newest(&told) {
-                tell(tracing::debug_span!("hook").in_scope(|| hook(&mut hooking, interfaces)));
+            let mut unfinished = None;
+            while let Some(Request { number, interfaces }) = newest(&told, unfinished.take()) {
+                let outcome = hook(&interfaces);
+                if outcome.as_ref().map_or(true, |hooked| !hooked.faults.is_empty()) {
+                    unfinished = Some(Request { number, interfaces });
+                }
+                tell(outcome.map(|hooked| Hooked { request: number, ..hooked }));
             }
         })?;
-        Ok(Self { wanted: Some(wanted), thread: Some(thread) })
+        Ok(Self { requests: Some(requests), thread: Some(thread), asked: 0 })
+    }
+
+    /// The number of the request that is made next.
+    pub(crate) fn next_request(&self) -> u64 {
+        self.asked + 1
     }
 
     /// Names the interfaces that are to have hooks. The tables in force should know their endpoints.
-    pub(crate) fn want(&self, interfaces: Vec<Interface>) {
-        if let Some(wanted) = &self.wanted {
+    pub(crate) fn want(&mut self, interfaces: Vec<Interface>) {
+        self.asked += 1;
+        if let Some(requests) = &self.requests {
             // Where nobody listens the thread has panicked, and who is told has seen it end.
-            let _ = wanted.send(interfaces);
+            let _ = requests.send(Request { number: self.asked, interfaces });
         }
     }
-}
 
-impl Drop for Hooker {
-    fn drop(&mut self) {
-        self.wanted = None;
+    /// Ends the thread, when it has done and told what it was asked.
+    pub(crate) fn stop(&mut self) {
+        self.requests = None;
         if let Some(thread) = self.thread.take() {
             // A panic was told already.
             let _ = thread.join();
@@ -61,16 +89,100 @@ impl Drop for Hooker {
     }
 }
 
-/// What was named last; waits for the first.
-fn newest(told: &Receiver<Vec<Interface>>) -> Option<Vec<Interface>> {
-    let first = told.recv().ok()?;
-    Some(told.try_iter().last().unwrap_or(first))
+impl Drop for Hooker {
+    fn drop(&mut self) {
+        self.stop();
+    }
 }
 
-fn hook(hooking: &mut Hooking, interfaces: Vec<Interface>) -> Result<Hooked, Error> {
-    let faults = hooking.set(&interfaces)?;
-    let had_hooks = interfaces.iter().map(|interface| interface.index).filter(|index| hooking.had_hooks(*index));
-    let had_hooks = had_hooks.collect();
-    let is_hooked = |interface: &Interface| faults.iter().all(|fault| fault.interface != *interface);
-    Ok(Hooked { interfaces: interfaces.into_iter().filter(is_hooked).collect(), faults, had_hooks })
+/// The request that was made last; waits for one, and no longer than until the unfinished one is tried again.
+fn newest(told: &Receiver<Request>, unfinished: Option<Request>) -> Option<Request> {
+    let next = match unfinished {
+        None => told.recv().ok()?,
+        Some(unfinished) => match told.recv_timeout(TRY_AGAIN) {
+            Ok(request) => request,
+            Err(RecvTimeoutError::Timeout) => unfinished,
+            Err(RecvTimeoutError::Disconnected) => return None,
+        },
+    };
+    Some(told.try_iter().last().unwrap_or(next))
+}
+
+fn hook(hooking: &mut Hooking, interfaces: &[Interface]) -> Result<Hooked, Error> {
+    let _span = tracing::debug_span!("hook").entered();
+    let faults = hooking.set(interfaces)?;
+    let is_hooked = |interface: &&Interface| faults.iter().all(|fault| fault.interface != **interface);
+    let hooked = interfaces.iter().filter(is_hooked);
+    let hooked = hooked.map(|interface| (interface.clone(), hooking.had_hooks(interface.index))).collect();
+    Ok(Hooked { request: 0, interfaces: hooked, faults })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use podwitness_datapath::HookError;
+
+    use super::*;
+
+    fn interface(index: u32) -> Interface {
+        Interface { index, name: format!("veth{index}") }
+    }
+
+    fn all(interfaces: &[Interface]) -> Hooked {
+        let interfaces = interfaces.iter().map(|interface| (interface.clone(), false)).collect();
+        Hooked { interfaces, ..Hooked::default() }
+    }
+
+    #[test]
+    fn of_requests_that_wait_the_newest_is_done_and_none_is_left_at_the_end() {
+        let (begun, begins) = channel();
+        let (go_on, goes_on) = channel();
+        let (tell, told) = channel();
+        let hook = move |interfaces: &[Interface]| {
+            begun.send(interfaces.to_vec()).unwrap();
+            goes_on.recv().unwrap();
+            Ok(all(interfaces))
+        };
+        let mut hooker = Hooker::with(hook, move |outcome| tell.send(outcome.unwrap()).unwrap()).unwrap();
+        assert_eq!(hooker.next_request(), 1);
+        hooker.want(vec![interface(1)]);
+        assert_eq!(begins.recv().unwrap(), [interface(1)]);
+        for index in 2..=4 {
+            hooker.want(vec![interface(index)]);
+        }
+        go_on.send(()).unwrap();
+        go_on.send(()).unwrap();
+        hooker.stop();
+        let told: Vec<(u64, Vec<Interface>)> =
+            told.iter().map(|hooked| (hooked.request, hooked.interfaces.into_keys().collect())).collect();
+        assert_eq!(told, [(1, vec![interface(1)]), (4, vec![interface(4)])]);
+        assert_eq!(begins.iter().count(), 1, "what was overtaken was not tried");
+    }
+
+    #[test]
+    fn what_could_not_be_hooked_is_tried_again_until_it_can() {
+        let (tell, told) = channel();
+        let mut tries = 0;
+        let hook = move |interfaces: &[Interface]| {
+            tries += 1;
+            match tries {
+                1 => Err(Error::Missing { name: "PW_STATE" }),
+                2 => {
+                    let fault = HookFault { interface: interfaces[0].clone(), cause: HookError::NoPriority };
+                    Ok(Hooked { faults: vec![fault], ..Hooked::default() })
+                }
+                _ => Ok(all(interfaces)),
+            }
+        };
+        let mut hooker = Hooker::with(hook, move |outcome| tell.send(outcome).unwrap()).unwrap();
+        hooker.want(vec![interface(1)]);
+        assert!(told.recv().unwrap().is_err());
+        let faulty = told.recv().unwrap().unwrap();
+        assert_eq!((faulty.request, faulty.faults.len(), faulty.interfaces.len()), (1, 1, 0));
+        let whole = told.recv().unwrap().unwrap();
+        assert_eq!((whole.request, whole.faults.len(), whole.interfaces.len()), (1, 0, 1));
+        hooker.stop();
+        assert!(told.recv().is_err(), "there is nothing to try again");
+    }
 }

@@ -22,7 +22,7 @@ podwitness_runtime::steps! {
         Filled = "filled";
         /// Packets are decided by them, and no record says so.
         Switched = "switched";
-        /// Every interface has its hooks, and no record says so.
+        /// Interfaces have their hooks, and no record says so.
         Hooked = "hooked";
         /// The sweep has run, and what it offered is in the ring.
         Swept = "swept";

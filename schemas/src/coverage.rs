@@ -18,6 +18,8 @@
 //! - Of an endpoint: `endpoint-attached`, then `endpoint-known` (left out where its pod was known when the hooks came on),
 //!   then `endpoint-enforced`, at last `endpoint-detached`. `endpoint-unknown` leads back to where it was before
 //!   `endpoint-known`. A change of `mode` is another `endpoint-enforced`.
+//! - Where an endpoint was gone before the agent heard that its hooks were on, its `endpoint-attached` (`detail` says so) and
+//!   `endpoint-detached` come together, later than both happened.
 //! - `endpoint-unhooked` stands in place of `endpoint-attached`, which may follow it.
 //! - `since` is when the state began that ends with the row; so that the row alone says how long it was: on
 //!   `endpoint-attached` how long the interface had been seen without hooks, on `endpoint-known` how long

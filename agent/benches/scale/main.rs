@@ -171,6 +171,12 @@ impl Bench<'_> {
         }
     }
 
+    /// Forgets those of the changes before.
+    fn forget_hooks(&mut self) {
+        self.hooked.clear();
+        while self.applied.try_recv().is_ok() {}
+    }
+
     fn next(&self) -> Result<Applied> {
         self.applied.recv_timeout(Duration::from_secs(60)).context("the controller does nothing")
     }
@@ -285,7 +291,7 @@ fn measure(number: usize, pods: usize, applied: &Receiver<Applied>) -> Result<Ve
         bench.change(&mut Times::default(), |cluster| add(cluster, which, 0))?;
         bench.endpoints.push(endpoint);
         thread::sleep(APART);
-        bench.hooked.clear();
+        bench.forget_hooks();
         let told = Instant::now();
         bench.tell_endpoints()?;
         thread::sleep(BEGUN);

@@ -1,4 +1,4 @@
-//! The half that brings out what happened.
+//! The part that brings out what happened.
 
 use std::{ptr, slice, sync::Arc};
 

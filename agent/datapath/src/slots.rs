@@ -8,9 +8,10 @@
 //!
 //! **In place.** Where nothing differs but what addresses elsewhere mean, their entries are changed in the maps in force.
 //! No packet sees half of two generations by that. All that a decision looks up besides is the same before and after; of
-//! the address table it looks up the one entry of its peer, once ([`is_elsewhere`] says for which entries that
-//! holds); and the kernel exchanges an entry of a trie as a whole, under readers (`kernel/bpf/lpm_trie.c`). So each decision is made
-//! wholly by the tables before or wholly by those after. The word is stored last, and has live connections decided anew.
+//! the address table it looks up the one entry of its peer, once ([`is_elsewhere`] says for which entries that holds; it does
+//! of the programs of every build of this layout, since hooks may still have those of an agent before); and the kernel
+//! exchanges an entry of a trie as a whole, under readers (`kernel/bpf/lpm_trie.c`). So each decision is made wholly by the
+//! tables before or wholly by those after. The word is stored last, and has live connections decided anew.
 //!
 //! What is in the maps is known only of those that this agent has filled. What an agent before has left is replaced.
 

@@ -41,6 +41,8 @@ pub(crate) struct Seen<'a> {
     pub(crate) cluster: &'a Cluster,
     /// This node's name.
     pub(crate) node: &'a str,
+    /// The first request for hooks that is made when the tables in force know all this.
+    pub(crate) next_request: u64,
 }
 
 /// What was put in force.
@@ -50,12 +52,15 @@ pub(crate) struct InForce<'a> {
     pub(crate) revision: i64,
     /// What the kernel decides by.
     pub(crate) tables: &'a KernelTables,
-    /// What was hooked. Of an interface that is not in it nothing is known yet.
+    /// The newest answer to a request for hooks.
     pub(crate) hooked: &'a Hooked,
 }
 
 /// `detail` of an endpoint whose hooks an agent before has left.
 const HAD_HOOKS: &str = "its hooks were on already: what was in force there went on while no agent was there";
+
+/// `detail` of an endpoint that was gone by then.
+const WAS_GONE: &str = "it was gone before the agent had put hooks on all interfaces that came with it";
 
 /// The account.
 pub(crate) struct Account {
@@ -63,6 +68,8 @@ pub(crate) struct Account {
     /// What is done with the traffic of endpoints whose pod is not known.
     unknown_endpoints: Verdict,
     endpoints: BTreeMap<u32, Tracked>,
+    /// Endpoints that are gone, of which it is not known whether they had hooks.
+    leaving: Vec<(u32, Tracked)>,
     /// Interfaces and pods that cannot have hooks, and since when they are there.
     bypasses: BTreeMap<Bypass, i64>,
 }
@@ -73,13 +80,17 @@ struct Tracked {
     interface_name: String,
     addresses: Vec<IpAddr>,
     pod: Option<PodName>,
+    /// The first request for hooks that may name it.
+    asked_by: u64,
+    /// The first one by which the tables in force know its pod, where it became known without hooks.
+    known_by: u64,
     standing: Standing,
     since_us: i64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Standing {
-    /// Seen, and its hooks not tried yet.
+    /// Seen, and of its hooks nothing is known yet.
     Bare,
     /// The hooks could not be attached.
     Unhooked { cause: String },
@@ -108,7 +119,7 @@ enum Bypass {
 impl Account {
     /// An account of nothing, which begins with the agent.
     pub(crate) fn new(journal: Arc<Journal>, unknown_endpoints: Verdict) -> Self {
-        Self { journal, unknown_endpoints, endpoints: BTreeMap::new(), bypasses: BTreeMap::new() }
+        Self { journal, unknown_endpoints, endpoints: BTreeMap::new(), leaving: Vec::new(), bypasses: BTreeMap::new() }
     }
 
     /// Takes in what is there, before it is put in force.
@@ -121,6 +132,8 @@ impl Account {
                 interface_name: endpoint.interface_name.clone(),
                 addresses: Vec::new(),
                 pod: None,
+                asked_by: seen.next_request,
+                known_by: seen.next_request,
                 standing: Standing::Bare,
                 since_us: seen.since_us,
             });
@@ -130,6 +143,7 @@ impl Account {
             }
             if !tracked.is_hooked() {
                 tracked.pod = pod;
+                tracked.known_by = seen.next_request;
                 continue;
             }
             let unknown_endpoints = self.unknown_endpoints.number().into();
@@ -151,12 +165,17 @@ impl Account {
     /// Takes in what is in force.
     pub(crate) fn enforced(&mut self, now_us: i64, in_force: InForce<'_>) {
         let InForce { revision, tables, hooked } = in_force;
+        self.leave(now_us, hooked);
         let flags: BTreeMap<u32, u32> = tables.endpoints.iter().map(|(index, entry)| (*index, entry.flags)).collect();
         for (&index, tracked) in &mut self.endpoints {
             let flags = flags.get(&index).copied().unwrap_or(0);
             let mode = if flags & endpoint_flags::AUDIT != 0 { WitnessMode::Audit } else { WitnessMode::Enforce };
             if !tracked.is_hooked() {
-                let interface = Interface { index, name: tracked.interface_name.clone() };
+                // An older answer may be about another interface that had the same number and name.
+                if hooked.request < tracked.asked_by {
+                    continue;
+                }
+                let interface = tracked.interface(index);
                 if let Some(fault) = hooked.faults.iter().find(|fault| fault.interface == interface) {
                     let cause = sentence(&fault.cause);
                     let standing = Standing::Unhooked { cause: cause.clone() };
@@ -167,21 +186,23 @@ impl Account {
                     }
                     continue;
                 }
-                if !hooked.interfaces.contains(&interface) {
-                    continue;
-                }
+                let Some(&had_hooks) = hooked.interfaces.get(&interface) else { continue };
+                let unknown_endpoints = self.unknown_endpoints.number().into();
+                let was_known = tracked.was_known(hooked);
                 let record = tracked.record(index, now_us, CoverageEvent::EndpointAttached);
-                let is_known = tracked.pod.is_some();
-                let unknown_endpoints = if is_known { 0 } else { self.unknown_endpoints.number().into() };
-                let detail = if hooked.had_hooks.contains(&index) { HAD_HOOKS.to_owned() } else { String::new() };
                 self.journal.coverage(Coverage {
-                    detail,
+                    detail: if had_hooks { HAD_HOOKS.to_owned() } else { String::new() },
                     mode: mode.number().into(),
-                    unknown_endpoints,
+                    unknown_endpoints: if was_known { 0 } else { unknown_endpoints },
                     policy_revision: revision,
                     ..record
                 });
-                tracked.enter(if is_known { Standing::Known } else { Standing::Unknown }, now_us);
+                tracked.enter(if was_known { Standing::Known } else { Standing::Unknown }, now_us);
+                if !was_known && tracked.pod.is_some() {
+                    let record = tracked.record(index, now_us, CoverageEvent::EndpointKnown);
+                    self.journal.coverage(Coverage { unknown_endpoints, ..record });
+                    tracked.enter(Standing::Known, now_us);
+                }
             }
             let standing = Standing::Enforced { mode };
             let is_news = match tracked.standing {
@@ -205,14 +226,32 @@ impl Account {
             .iter()
             .map(|endpoint| (endpoint.interface, (endpoint.name.as_str(), endpoint.interface_name.as_str())))
             .collect();
-        let journal = &self.journal;
-        self.endpoints.retain(|index, tracked| {
-            let stays = present.get(index) == Some(&(tracked.netns.as_str(), tracked.interface_name.as_str()));
-            if !stays {
-                journal.coverage(tracked.record(*index, now_us, CoverageEvent::EndpointDetached));
+        let is_gone = |(index, tracked): &(&u32, &Tracked)| {
+            present.get(index) != Some(&(tracked.netns.as_str(), tracked.interface_name.as_str()))
+        };
+        let gone: Vec<u32> = self.endpoints.iter().filter(is_gone).map(|(index, _)| *index).collect();
+        for index in gone {
+            let Some(tracked) = self.endpoints.remove(&index) else { continue };
+            if tracked.standing == Standing::Bare {
+                self.leaving.push((index, tracked));
+            } else {
+                self.journal.coverage(tracked.record(index, now_us, CoverageEvent::EndpointDetached));
             }
-            stays
-        });
+        }
+    }
+
+    /// Says of endpoints that are gone that they had hooks, where they had.
+    fn leave(&mut self, now_us: i64, hooked: &Hooked) {
+        for (index, mut tracked) in self.leaving.extract_if(.., |(_, tracked)| tracked.asked_by <= hooked.request) {
+            if hooked.interfaces.contains_key(&tracked.interface(index)) {
+                let unknown_endpoints =
+                    if tracked.was_known(hooked) { 0 } else { self.unknown_endpoints.number().into() };
+                let record = tracked.record(index, now_us, CoverageEvent::EndpointAttached);
+                self.journal.coverage(Coverage { detail: WAS_GONE.to_owned(), unknown_endpoints, ..record });
+                tracked.enter(Standing::Unknown, now_us);
+                self.journal.coverage(tracked.record(index, now_us, CoverageEvent::EndpointDetached));
+            }
+        }
     }
 
     fn learn_bypasses(&mut self, now_us: i64, seen: &Seen<'_>) {
@@ -245,6 +284,15 @@ impl Account {
 impl Tracked {
     fn is_hooked(&self) -> bool {
         !matches!(self.standing, Standing::Bare | Standing::Unhooked { .. })
+    }
+
+    /// Whether the tables knew its pod when its hooks came on.
+    fn was_known(&self, hooked: &Hooked) -> bool {
+        self.pod.is_some() && self.known_by <= hooked.request
+    }
+
+    fn interface(&self, index: u32) -> Interface {
+        Interface { index, name: self.interface_name.clone() }
     }
 
     fn enter(&mut self, standing: Standing, now_us: i64) {

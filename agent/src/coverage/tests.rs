@@ -45,8 +45,12 @@ struct Node {
     pod: Option<ObjectName>,
     /// Whether an agent before has left the hooks.
     had_hooks: bool,
-    /// Whether anything was said of hooks for it.
-    are_hooks_tried: bool,
+    /// Which request for hooks was made last; one each time that something is put in force.
+    asked: u64,
+    /// The newest answer is to this one, if it was made.
+    answered: u64,
+    /// Whether the veth is in the answers.
+    is_in_answers: bool,
 }
 
 const NOW: i64 = 1_000_000_000;
@@ -67,7 +71,9 @@ impl Node {
             snapshot: Snapshot { endpoints: vec![endpoint], ..Snapshot::default() },
             pod: None,
             had_hooks: false,
-            are_hooks_tried: true,
+            asked: 0,
+            answered: u64::MAX,
+            is_in_answers: true,
         }
     }
 
@@ -100,15 +106,18 @@ impl Node {
             endpoints: &endpoints,
             cluster: &self.cluster,
             node: "node-a",
+            next_request: self.asked + 1,
         };
         self.account.learn(now, seen);
         let entry = EndpointEntry { flags, ..EndpointEntry::default() };
         let tables = KernelTables { endpoints: [(7, entry)].into_iter().collect(), ..KernelTables::default() };
         let interface = Interface { index: 7, name: "veth7".to_owned() };
+        self.asked += 1;
+        let is_hooked = faults.is_empty() && self.is_in_answers;
         let hooked = Hooked {
-            interfaces: (faults.is_empty() && self.are_hooks_tried).then_some(interface).into_iter().collect(),
+            request: self.asked.min(self.answered),
+            interfaces: is_hooked.then_some((interface, self.had_hooks)).into_iter().collect(),
             faults,
-            had_hooks: self.had_hooks.then_some(7).into_iter().collect(),
         };
         self.account.enforced(now + 1, InForce { revision: 3, tables: &tables, hooked: &hooked });
         coverage(&self.journal)
@@ -137,11 +146,57 @@ const KNOWN: u32 = endpoint_flags::KNOWN;
 
 #[test]
 fn nothing_is_said_of_an_endpoint_before_its_hooks_were_tried() {
-    let mut node = Node { are_hooks_tried: false, ..Node::new().known("1") };
+    let mut node = Node { answered: 0, ..Node::new().known("1") };
     assert_eq!(node.apply(NOW + 10, KNOWN, vec![]), []);
-    node.are_hooks_tried = true;
+    node.answered = 1;
     let told = [("endpoint-attached", Some(NOW)), ("endpoint-enforced", Some(NOW + 21))];
     assert_eq!(node.apply(NOW + 20, KNOWN, vec![]), told);
+}
+
+#[test]
+fn an_endpoint_that_is_gone_before_the_answer_is_told_of_if_it_had_hooks() {
+    for is_in_answers in [true, false] {
+        let mut node = Node { answered: 0, is_in_answers, ..Node::new().known("1") };
+        assert_eq!(node.apply(NOW + 10, KNOWN, vec![]), []);
+        node.snapshot.endpoints.clear();
+        assert_eq!(node.apply(NOW + 20, 0, vec![]), []);
+        node.answered = 1;
+        let told = [("endpoint-attached", Some(NOW)), ("endpoint-detached", Some(NOW + 31))];
+        assert_eq!(node.apply(NOW + 30, 0, vec![]), if is_in_answers { &told[..] } else { &[] });
+        assert_eq!(node.apply(NOW + 40, 0, vec![]), []);
+    }
+}
+
+#[test]
+fn a_pod_that_became_known_while_its_hooks_came_on_was_unknown_until_then() {
+    let mut node = Node { answered: 0, ..Node::new() };
+    assert_eq!(node.apply(NOW + 10, 0, vec![]), []);
+    node = node.known("1");
+    node.answered = 1;
+    let told = node.records(NOW + 20, KNOWN, vec![]);
+    assert_eq!(told.iter().map(word).collect::<Vec<_>>(), ["endpoint-attached", "endpoint-known", "endpoint-enforced"]);
+    let allowed = Verdict::Allow.number().into();
+    assert_eq!(told.iter().map(|row| row.unknown_endpoints).collect::<Vec<_>>(), [allowed, allowed, 0]);
+    // Where the answer is to a request that was made when the tables knew it, it was not.
+    let mut node = Node { answered: 0, ..Node::new() };
+    assert_eq!(node.apply(NOW + 10, 0, vec![]), []);
+    node = node.known("1");
+    node.answered = 2;
+    let told = node.records(NOW + 20, KNOWN, vec![]);
+    assert_eq!(told.iter().map(word).collect::<Vec<_>>(), ["endpoint-attached", "endpoint-enforced"]);
+    assert_eq!(told[0].unknown_endpoints, 0);
+}
+
+#[test]
+fn an_answer_about_an_interface_before_says_nothing_of_the_one_that_has_its_number_now() {
+    let mut node = Node::new().known("1");
+    node.apply(NOW + 10, KNOWN, vec![]);
+    node.answered = 1;
+    node.snapshot.endpoints[0].name = "cni-8".to_owned();
+    assert_eq!(node.apply(NOW + 20, KNOWN, vec![]), [("endpoint-detached", Some(NOW + 11))]);
+    node.answered = 2;
+    let told = [("endpoint-attached", Some(NOW)), ("endpoint-enforced", Some(NOW + 31))];
+    assert_eq!(node.apply(NOW + 30, KNOWN, vec![]), told);
 }
 
 #[test]
