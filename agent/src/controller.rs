@@ -97,6 +97,8 @@ pub(crate) struct Made {
     is_in_force: bool,
     /// Policies and their revision.
     revision: Option<(Objects<NetworkPolicy>, i64)>,
+    /// For the endpoints of which number hooks were asked.
+    hooks_asked_for: u64,
 }
 
 impl Made {
@@ -108,6 +110,7 @@ impl Made {
             tables: KernelTables::default(),
             is_in_force: false,
             revision: None,
+            hooks_asked_for: 0,
         }
     }
 }
@@ -117,6 +120,8 @@ impl Made {
 struct Present {
     update: Option<Update>,
     endpoints: Option<Snapshot>,
+    /// How often these were told.
+    endpoints_number: u64,
     /// When the endpoints were seen, microseconds since 1970 in UTC.
     endpoints_since_us: i64,
     /// When the oldest change that is not in force yet was learnt.
@@ -231,6 +236,7 @@ impl Controller {
                 self.metrics.faults("namespaces", snapshot.faults.len());
                 self.metrics.faults("unhooked", snapshot.unhooked.len());
                 present.endpoints = Some(snapshot);
+                present.endpoints_number += 1;
                 present.endpoints_since_us = utc_us(learnt);
                 learnt
             }
@@ -297,7 +303,7 @@ impl Controller {
             endpoints: &endpoints,
             cluster,
             node: &self.node,
-            next_request: self.hooker.next_request(),
+            next_request: self.hooker.last_request() + 1,
         };
         debug_span!("account").in_scope(|| self.account.learn(now_us(), seen));
         let revision = self.make(cluster, snapshot, &endpoints);
@@ -373,9 +379,14 @@ impl Controller {
         *is_in_force &= !is_different;
     }
 
-    /// Asks for hooks on the interfaces that are there, which the tables in force know.
+    /// Asks for hooks on the interfaces that are there, which the tables in force know; not where that was asked for and done.
     fn want_hooks(&mut self, present: &Present) {
         let Some(snapshot) = &present.endpoints else { return };
+        let is_done = present.hooked.request == self.hooker.last_request() && present.hooked.faults.is_empty();
+        if is_done && self.made.hooks_asked_for == present.endpoints_number {
+            return;
+        }
+        self.made.hooks_asked_for = present.endpoints_number;
         let interface = |endpoint: &podwitness_endpoints::Endpoint| Interface {
             index: endpoint.interface,
             name: endpoint.interface_name.clone(),

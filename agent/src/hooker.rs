@@ -13,6 +13,8 @@ use podwitness_datapath::{Error, HookFault, Hooking, Interface};
 
 /// How long it is waited until what could not be hooked is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
+/// How long until it is looked whether what was hooked is so still: others may take hooks away.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// What has become of the interfaces that should have hooks.
 #[derive(Debug, Default)]
@@ -39,35 +41,36 @@ pub(crate) struct Hooker {
 }
 
 impl Hooker {
-    /// Starts the thread, which tells what it has done each time, and tries again what it could not do.
+    /// Starts the thread, which tells what it has done each time, tries again what it could not do, and looks from time to time
+    /// whether what it has done is so still.
     pub(crate) fn start(
         mut hooking: Hooking,
         tell: impl Fn(Result<Hooked, Error>) + Send + 'static,
     ) -> io::Result<Self> {
-        Self::with(move |interfaces| hook(&mut hooking, interfaces), tell)
+        Self::with(move |interfaces| hook(&mut hooking, interfaces), tell, LOOK_AGAIN)
     }
 
     fn with(
         mut hook: impl FnMut(&[Interface]) -> Result<Hooked, Error> + Send + 'static,
         tell: impl Fn(Result<Hooked, Error>) + Send + 'static,
+        look_again: Duration,
     ) -> io::Result<Self> {
         let (requests, told) = mpsc::channel();
         let thread = thread::Builder::new().name("hooks".to_owned()).spawn(move || {
-            let mut unfinished = None;
-            while let Some(Request { number, interfaces }) = newest(&told, unfinished.take()) {
-                let outcome = hook(&interfaces);
-                if outcome.as_ref().map_or(true, |hooked| !hooked.faults.is_empty()) {
-                    unfinished = Some(Request { number, interfaces });
-                }
-                tell(outcome.map(|hooked| Hooked { request: number, ..hooked }));
+            let mut last = None;
+            while let Some(request) = newest(&told, last.take()) {
+                let outcome = hook(&request.interfaces);
+                let is_done = outcome.as_ref().is_ok_and(|hooked| hooked.faults.is_empty());
+                tell(outcome.map(|hooked| Hooked { request: request.number, ..hooked }));
+                last = Some((request, if is_done { look_again } else { TRY_AGAIN }));
             }
         })?;
         Ok(Self { requests: Some(requests), thread: Some(thread), asked: 0 })
     }
 
-    /// The number of the request that is made next.
-    pub(crate) fn next_request(&self) -> u64 {
-        self.asked + 1
+    /// The number of the request that was made last; 0 before the first.
+    pub(crate) fn last_request(&self) -> u64 {
+        self.asked
     }
 
     /// Names the interfaces that are to have hooks. The tables in force should know their endpoints.
@@ -95,13 +98,13 @@ impl Drop for Hooker {
     }
 }
 
-/// The request that was made last; waits for one, and no longer than until the unfinished one is tried again.
-fn newest(told: &Receiver<Request>, unfinished: Option<Request>) -> Option<Request> {
-    let next = match unfinished {
+/// The request that was made last; waits for one, and no longer than until the one before is to be looked at again.
+fn newest(told: &Receiver<Request>, last: Option<(Request, Duration)>) -> Option<Request> {
+    let next = match last {
         None => told.recv().ok()?,
-        Some(unfinished) => match told.recv_timeout(TRY_AGAIN) {
+        Some((last, again_after)) => match told.recv_timeout(again_after) {
             Ok(request) => request,
-            Err(RecvTimeoutError::Timeout) => unfinished,
+            Err(RecvTimeoutError::Timeout) => last,
             Err(RecvTimeoutError::Disconnected) => return None,
         },
     };
@@ -144,8 +147,9 @@ mod tests {
             goes_on.recv().unwrap();
             Ok(all(interfaces))
         };
-        let mut hooker = Hooker::with(hook, move |outcome| tell.send(outcome.unwrap()).unwrap()).unwrap();
-        assert_eq!(hooker.next_request(), 1);
+        let tell = move |outcome: Result<Hooked, Error>| tell.send(outcome.unwrap()).unwrap();
+        let mut hooker = Hooker::with(hook, tell, LOOK_AGAIN).unwrap();
+        assert_eq!(hooker.last_request(), 0);
         hooker.want(vec![interface(1)]);
         assert_eq!(begins.recv().unwrap(), [interface(1)]);
         for index in 2..=4 {
@@ -175,7 +179,7 @@ mod tests {
                 _ => Ok(all(interfaces)),
             }
         };
-        let mut hooker = Hooker::with(hook, move |outcome| tell.send(outcome).unwrap()).unwrap();
+        let mut hooker = Hooker::with(hook, move |outcome| tell.send(outcome).unwrap(), LOOK_AGAIN).unwrap();
         hooker.want(vec![interface(1)]);
         assert!(told.recv().unwrap().is_err());
         let faulty = told.recv().unwrap().unwrap();
@@ -184,5 +188,18 @@ mod tests {
         assert_eq!((whole.request, whole.faults.len(), whole.interfaces.len()), (1, 0, 1));
         hooker.stop();
         assert!(told.recv().is_err(), "there is nothing to try again");
+    }
+
+    #[test]
+    fn what_is_hooked_is_looked_at_again() {
+        let (tell, told) = channel();
+        let tell = move |outcome: Result<Hooked, Error>| tell.send(outcome.unwrap().request).unwrap();
+        let mut hooker = Hooker::with(|interfaces| Ok(all(interfaces)), tell, Duration::from_millis(1)).unwrap();
+        hooker.want(vec![interface(1)]);
+        assert_eq!([told.recv(), told.recv(), told.recv()], [Ok(1), Ok(1), Ok(1)]);
+        hooker.want(vec![]);
+        while told.recv().unwrap() != 2 {}
+        hooker.stop();
+        assert!(told.iter().all(|request| request == 2));
     }
 }
