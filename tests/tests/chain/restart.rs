@@ -269,6 +269,27 @@ fn a_pod_that_comes_is_enforced_at_once_and_one_that_goes_has_its_connections_cl
     Ok(())
 }
 
+/// Nothing else happens: neither the cluster nor the endpoints change.
+#[test]
+fn hooks_that_somebody_takes_away_are_put_on_again() -> Result<()> {
+    let pair = Pair::make()?;
+    let other = pair.scenario.pod(pair.new.clone())?;
+    wait("the new pod has hooks", || Ok(endpoints(&pair.scenario)? == 2))?;
+    let _shut = serve(&pair.old, &[SHUT])?;
+    let remote = SocketAddr::new(pair.old.addresses()[0], SHUT);
+    let is_shut = || Ok(probe(&other, Protocol::Udp, 0, remote, DENIAL_LIMIT)?.outcome == Outcome::TimedOut);
+    wait("its policy is in force", is_shut)?;
+    // A link lives by its pin.
+    let links = pair.scenario.lab.bpffs_path().join("podwitness/links");
+    for link in fs::read_dir(&links)? {
+        fs::remove_file(link?.path())?;
+    }
+    wait("the hooks are off", || Ok(!is_shut()?))?;
+    wait("they are on again", is_shut)?;
+    ensure!(fs::read_dir(&links)?.count() == 4, "and pinned");
+    Ok(())
+}
+
 #[test]
 fn a_pod_that_is_not_known_yet_passes_as_configured_is_recorded_as_such_and_enforced_once_known() -> Result<()> {
     let mut pair = Pair::make()?;
