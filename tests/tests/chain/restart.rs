@@ -290,6 +290,32 @@ fn hooks_that_somebody_takes_away_are_put_on_again() -> Result<()> {
     Ok(())
 }
 
+/// Many pods come at once, and the agent is told to stop while it puts hooks on the first of them.
+#[test]
+fn what_has_hooks_when_the_agent_stops_is_told_before_it_has_stopped() -> Result<()> {
+    let mut pair = Pair::make()?;
+    pair.scenario.hold_agent(true)?;
+    let come = |number: u8| {
+        let addresses = [format!("10.5.1.{number}").parse()?, format!("fd00:5::1:{number}").parse()?];
+        pair.scenario.pod(PodSpec::new("shop", &format!("new-{number}"), &addresses))
+    };
+    let pods: Vec<Pod> = (1..=8).map(come).collect::<Result<_>>()?;
+    // Without a verdict DuckDB has no file to read.
+    let remote = SocketAddr::new(pair.old.addresses()[0], OPEN);
+    let sent = probe(&pods[0], Protocol::Tcp, 0, remote, ANSWER_LIMIT)?;
+    ensure!(sent.outcome == Outcome::Answered, "{sent:?}");
+    pair.scenario.hold_agent(false)?;
+    let links = pair.scenario.lab.bpffs_path().join("podwitness/links");
+    let hooks = || anyhow::Ok(fs::read_dir(&links)?.count());
+    wait("the first new pod has a hook", || Ok(hooks()? > 2))?;
+    pair.scenario.stop_now()?;
+    let told = Desk::over(&pair.scenario)?.texts(
+        "SELECT CAST(2 * count(DISTINCT interface) AS VARCHAR) FROM coverage WHERE event = 'endpoint-attached'",
+    )?;
+    ensure!(told == [hooks()?.to_string()], "there are {} hooks, and coverage has {told:?}", hooks()?);
+    Ok(())
+}
+
 #[test]
 fn a_pod_that_is_not_known_yet_passes_as_configured_is_recorded_as_such_and_enforced_once_known() -> Result<()> {
     let mut pair = Pair::make()?;
