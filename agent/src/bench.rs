@@ -22,7 +22,7 @@ use podwitness_wire::{Settings, Verdict};
 use prometheus_client::registry::Registry;
 
 use crate::{
-    changes::{Change, Teller},
+    changes::Change,
     controller::{Controller, Made},
     coverage::{Account, Journal, SourceState, Statements},
     definitions::Definitions,
@@ -51,12 +51,11 @@ impl Agent {
         };
         let Datapath { control, hooking, .. } = Datapath::open(&options)?;
         let (changes, told) = channel();
-        let of_hooks = Teller::new(&changes, "what puts hooks on interfaces");
         let journal = Arc::new(Journal::default());
         let readiness = Readiness::new();
         let controller = Controller {
             control,
-            hooker: Hooker::start(hooking, move |outcome| of_hooks.tell(Change::Hooked(outcome)))?,
+            hooker: Hooker::start(hooking, &changes)?,
             definitions: Arc::new(Definitions::open(folder, "boot", None)?),
             metrics: Metrics::register(&mut Registry::default()),
             node: node.to_owned(),

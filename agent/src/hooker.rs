@@ -11,6 +11,8 @@ use std::{
 
 use podwitness_datapath::{Error, HookFault, Hooking, Interface};
 
+use crate::changes::{Change, Teller};
+
 /// How long it is waited until what could not be hooked is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 /// How long until it is looked whether what was hooked is so still: others may take hooks away.
@@ -43,15 +45,14 @@ pub(crate) struct Hooker {
 impl Hooker {
     /// Starts the thread, which tells what it has done each time, tries again what it could not do, and looks from time to time
     /// whether what it has done is so still.
-    pub(crate) fn start(
-        mut hooking: Hooking,
-        tell: impl Fn(Result<Hooked, Error>) + Send + 'static,
-    ) -> io::Result<Self> {
-        Self::with(move |interfaces| hook(&mut hooking, interfaces), tell, LOOK_AGAIN)
+    pub(crate) fn start(mut hooking: Hooking, changes: &Sender<Change>) -> io::Result<Self> {
+        let teller = Teller::new(changes, "what puts hooks on interfaces");
+        let tell = move |outcome| teller.tell(Change::Hooked(outcome));
+        Self::with(move |request| hook(&mut hooking, request), tell, LOOK_AGAIN)
     }
 
     fn with(
-        mut hook: impl FnMut(&[Interface]) -> Result<Hooked, Error> + Send + 'static,
+        mut hook: impl FnMut(&Request) -> Result<Hooked, Error> + Send + 'static,
         tell: impl Fn(Result<Hooked, Error>) + Send + 'static,
         look_again: Duration,
     ) -> io::Result<Self> {
@@ -59,9 +60,9 @@ impl Hooker {
         let thread = thread::Builder::new().name("hooks".to_owned()).spawn(move || {
             let mut last = None;
             while let Some(request) = newest(&told, last.take()) {
-                let outcome = hook(&request.interfaces);
+                let outcome = hook(&request);
                 let is_done = outcome.as_ref().is_ok_and(|hooked| hooked.faults.is_empty());
-                tell(outcome.map(|hooked| Hooked { request: request.number, ..hooked }));
+                tell(outcome);
                 last = Some((request, if is_done { look_again } else { TRY_AGAIN }));
             }
         })?;
@@ -111,13 +112,13 @@ fn newest(told: &Receiver<Request>, last: Option<(Request, Duration)>) -> Option
     Some(told.try_iter().last().unwrap_or(next))
 }
 
-fn hook(hooking: &mut Hooking, interfaces: &[Interface]) -> Result<Hooked, Error> {
+fn hook(hooking: &mut Hooking, request: &Request) -> Result<Hooked, Error> {
     let _span = tracing::debug_span!("hook").entered();
-    let faults = hooking.set(interfaces)?;
+    let faults = hooking.set(&request.interfaces)?;
     let is_hooked = |interface: &&Interface| faults.iter().all(|fault| fault.interface != **interface);
-    let hooked = interfaces.iter().filter(is_hooked);
-    let hooked = hooked.map(|interface| (interface.clone(), hooking.had_hooks(interface.index))).collect();
-    Ok(Hooked { request: 0, interfaces: hooked, faults })
+    let hooked = request.interfaces.iter().filter(is_hooked);
+    let interfaces = hooked.map(|interface| (interface.clone(), hooking.had_hooks(interface.index))).collect();
+    Ok(Hooked { request: request.number, interfaces, faults })
 }
 
 #[cfg(test)]
@@ -132,9 +133,9 @@ mod tests {
         Interface { index, name: format!("veth{index}") }
     }
 
-    fn all(interfaces: &[Interface]) -> Hooked {
-        let interfaces = interfaces.iter().map(|interface| (interface.clone(), false)).collect();
-        Hooked { interfaces, ..Hooked::default() }
+    fn all(request: &Request) -> Hooked {
+        let interfaces = request.interfaces.iter().map(|interface| (interface.clone(), false)).collect();
+        Hooked { request: request.number, interfaces, faults: Vec::new() }
     }
 
     #[test]
@@ -142,10 +143,10 @@ mod tests {
         let (begun, begins) = channel();
         let (go_on, goes_on) = channel();
         let (tell, told) = channel();
-        let hook = move |interfaces: &[Interface]| {
-            begun.send(interfaces.to_vec()).unwrap();
+        let hook = move |request: &Request| {
+            begun.send(request.interfaces.clone()).unwrap();
             goes_on.recv().unwrap();
-            Ok(all(interfaces))
+            Ok(all(request))
         };
         let tell = move |outcome: Result<Hooked, Error>| tell.send(outcome.unwrap()).unwrap();
         let mut hooker = Hooker::with(hook, tell, LOOK_AGAIN).unwrap();
@@ -168,15 +169,15 @@ mod tests {
     fn what_could_not_be_hooked_is_tried_again_until_it_can() {
         let (tell, told) = channel();
         let mut tries = 0;
-        let hook = move |interfaces: &[Interface]| {
+        let hook = move |request: &Request| {
             tries += 1;
             match tries {
                 1 => Err(Error::Missing { name: "PW_STATE" }),
                 2 => {
-                    let fault = HookFault { interface: interfaces[0].clone(), cause: HookError::NoPriority };
-                    Ok(Hooked { faults: vec![fault], ..Hooked::default() })
+                    let fault = HookFault { interface: request.interfaces[0].clone(), cause: HookError::NoPriority };
+                    Ok(Hooked { request: request.number, interfaces: BTreeMap::new(), faults: vec![fault] })
                 }
-                _ => Ok(all(interfaces)),
+                _ => Ok(all(request)),
             }
         };
         let mut hooker = Hooker::with(hook, move |outcome| tell.send(outcome).unwrap(), LOOK_AGAIN).unwrap();
@@ -194,7 +195,7 @@ mod tests {
     fn what_is_hooked_is_looked_at_again() {
         let (tell, told) = channel();
         let tell = move |outcome: Result<Hooked, Error>| tell.send(outcome.unwrap().request).unwrap();
-        let mut hooker = Hooker::with(|interfaces| Ok(all(interfaces)), tell, Duration::from_millis(1)).unwrap();
+        let mut hooker = Hooker::with(|request| Ok(all(request)), tell, Duration::from_millis(1)).unwrap();
         hooker.want(vec![interface(1)]);
         assert_eq!([told.recv(), told.recv(), told.recv()], [Ok(1), Ok(1), Ok(1)]);
         hooker.want(vec![]);

@@ -98,9 +98,7 @@ pub fn run(cli: &Cli) -> Result<Exit> {
             .context("cannot start the thread that takes the taint off the node")?;
     }
     let (changes, told) = mpsc::channel();
-    let of_hooks = Teller::new(&changes, "what puts hooks on interfaces");
-    let hooker = Hooker::start(hooking, move |outcome| of_hooks.tell(Change::Hooked(outcome)))
-        .context("cannot start the thread that puts hooks on interfaces")?;
+    let hooker = Hooker::start(hooking, &changes).context("cannot start the thread that puts hooks on interfaces")?;
     let controller = Controller {
         control,
         hooker,

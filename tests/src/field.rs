@@ -124,8 +124,8 @@ impl<P: Party> Field<P> {
             (worked, sent)
         });
         worked?;
-        let failures: Vec<String> =
-            sent.iter().filter_map(|sent| sent.as_ref().err().map(|e| format!("{e:#}"))).collect();
+        let failures = sent.iter().filter_map(|sent| sent.as_ref().err());
+        let failures: Vec<String> = failures.map(|error| format!("{error:#}")).collect();
         ensure!(failures.is_empty(), "of {} senders {} failed: {failures:#?}", sent.len(), failures.len());
         Ok(sent.into_iter().flatten().flatten().collect())
     }
